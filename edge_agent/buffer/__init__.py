@@ -1,0 +1,1 @@
+"""Every durable byte: segments, index, retention, outbox, documents, exported clips."""

@@ -1,0 +1,88 @@
+"""Small documents of people (export jobs today) in TinyDB, over a file that is always replaced whole."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tinydb import Query, TinyDB
+from tinydb.storages import Storage
+
+from edge_agent.clock import Clock
+from edge_agent.errors import ArchiveError
+from edge_agent.files import sync_folder
+from edge_agent.when import from_us
+
+_log = logging.getLogger(__name__)
+
+
+class AtomicJsonStorage(Storage):
+    """write → fsync → rename → fsync of the folder: a crash leaves the old file or the new one, never a mixture."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._content: dict[str, dict[str, Any]] | None = self._load()
+
+    def read(self) -> dict[str, dict[str, Any]] | None:
+        return self._content
+
+    def write(self, data: dict[str, dict[str, Any]]) -> None:
+        text = json.dumps(data, ensure_ascii=False, indent=1).encode()
+        fresh = self._path.with_name(self._path.name + ".new")
+        try:
+            with fresh.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.rename(self._path)
+            sync_folder(self._path.parent)
+        except OSError as error:
+            self._content = self._load()
+            raise ArchiveError(f"cannot write the documents {self._path}: {error.strerror}") from error
+        self._content = json.loads(text)
+
+    def _load(self) -> dict[str, dict[str, Any]] | None:
+        try:
+            content = json.loads(self._path.read_bytes())
+            if not isinstance(content, dict):
+                raise ValueError("not a JSON object")
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            aside = self._path.with_name(f"{self._path.name}.damaged-{from_us(self._clock.utc_us()):%Y%m%dT%H%M%SZ}")
+            _log.error("%s is damaged (%s): set aside as %s, a new one is begun", self._path, error, aside.name)
+            self._path.rename(aside)
+            return None
+        except OSError as error:
+            raise ArchiveError(f"cannot read the documents {self._path}: {error.strerror}") from error
+        return content
+
+
+class Documents:
+    """Tables of JSON objects, each with an `id` of its own; one thread owns it."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make: Callable[..., Storage] = AtomicJsonStorage
+        self._db = TinyDB(path, clock, storage=make)
+
+    def put(self, table: str, document: dict[str, Any]) -> None:
+        """Enter or replace the document with this `id`; durable when it returns."""
+        self._db.table(table, cache_size=0).upsert(document, Query().id == document["id"])
+
+    def get(self, table: str, document_id: str) -> dict[str, Any] | None:
+        found = self._db.table(table, cache_size=0).get(Query().id == document_id)
+        return dict(found) if isinstance(found, dict) else None
+
+    def all(self, table: str) -> list[dict[str, Any]]:
+        return [dict(document) for document in self._db.table(table, cache_size=0).all()]
+
+    def remove(self, table: str, document_id: str) -> None:
+        self._db.table(table, cache_size=0).remove(Query().id == document_id)
+

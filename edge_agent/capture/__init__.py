@@ -1,0 +1,1 @@
+"""Cameras to packets to the recorder; sub-streams to the watcher and its alarms."""

@@ -1,0 +1,512 @@
+"""The configuration: one TOML file, parsed once into frozen values, every mistake told at once.
+
+Secrets are never in it: it names the files that hold them.  A path may begin with `$CREDENTIALS_DIRECTORY/`, where
+systemd puts a unit's credentials; other relative paths are meant from the configuration's own folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from edge_agent.errors import ConfigError, EdgeError
+from edge_agent.model import CameraId, PersonId
+from edge_agent.trust.age import Recipient
+from edge_agent.trust.age_keys import read_secret_file
+from edge_agent.trust.keys import parse_public_key
+from edge_agent.trust.policy import Person, Role
+
+MAX_CONFIG_BYTES = 1 << 20
+MAX_SOCKET_PATH = 100
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_CREDENTIALS = "$CREDENTIALS_DIRECTORY/"
+
+
+def parse_size(text: Any) -> int:
+    """Bytes from `"500 GB"`, `"2 GiB"` or a plain integer; ValueError says what is allowed."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text) if isinstance(text, str) else None
+    if found is None or found[2].lower() not in _UNITS:
+        raise ValueError('a size such as "500 GB", "2 GiB" or a number of bytes')
+    return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def _zone_name(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError('a time zone of the tz database, such as "Europe/Kyiv"')
+    return name
+
+
+def _recipient(text: str) -> str:
+    try:
+        return str(Recipient.parse(text))
+    except EdgeError as error:
+        raise ValueError(f'an age public key, "age1…" ({error})') from error
+
+
+def _public_key(text: str) -> str:
+    try:
+        parse_public_key(text)
+    except EdgeError as error:
+        raise ValueError(f"an Ed25519 public key as `edge-desk keys new` prints it ({error})") from error
+    return text
+
+
+def _camera_url(url: str) -> str:
+    allowed = "rtsp://host[:port]/path, rtsps://… or file:///path, without a login in it"
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError as error:
+        raise ValueError(f"{allowed} ({error})") from error
+    if parts.username or parts.password:
+        raise ValueError(f"{allowed}: name the user in `username` and the file with the password in `password_file`")
+    if parts.scheme in ("rtsp", "rtsps") and parts.hostname:
+        return url
+    if parts.scheme == "file" and parts.path:
+        return url
+    raise ValueError(allowed)
+
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="a-z, 0-9, '-' and '_', at most 32")]
+Size = Annotated[int, BeforeValidator(parse_size), Field(json_schema_extra={"type": ["string", "integer"]})]
+AgeRecipient = Annotated[str, AfterValidator(_recipient)]
+CameraUrl = Annotated[str, AfterValidator(_camera_url)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Paths(_Section):
+    """A section that names files; `resolved` makes their paths absolute."""
+
+    def resolved(self, folder: Path) -> Any:
+        changed = {
+            name: _resolve(value, folder)
+            for name, value in self
+            if isinstance(value, str) and (name.endswith("_file") or name == "path")
+        }
+        return self.model_copy(update=changed)
+
+
+class Archive(_Paths):
+    """Where and how recordings are kept."""
+
+    path: str | None = Field(None, description="folder of the archive; <data>/archive when not given")
+    segment_s: int = Field(60, ge=5, le=600, description="length of a file; it is cut at the next keyframe")
+    flush_s: float = Field(5, ge=0.5, le=60, description="at most this much is lost at a power cut")
+    recipients: tuple[AgeRecipient, ...] = Field((), description="age public keys that can open every recording")
+    node_reads: bool = Field(True, description="false: only `recipients` can open recordings, the node itself cannot")
+
+    @model_validator(mode="after")
+    def _somebody_reads(self) -> Archive:
+        if not self.node_reads and not self.recipients:
+            raise ValueError("recipients: at least one age public key when node_reads = false")
+        return self
+
+
+class Retention(_Section):
+    """How long recordings are kept."""
+
+    days: float = Field(10, gt=0, le=3650, description="the city's order asks for at least 10")
+    max_size: Size | None = Field(None, description="the archive never grows beyond this")
+    min_free: Size = Field(10**9, description="free space left on the archive's disk")
+
+
+class Zone(_Section):
+    """A part of the picture that matters, as a polygon in parts of its width and height."""
+
+    id: Slug
+    name: str = ""
+    polygon: tuple[tuple[Unit, Unit], ...] = Field(min_length=3, description="[[x, y], …], 0 … 1 from the top left")
+
+
+class Watch(_Section):
+    """What the watcher does with a camera's picture."""
+
+    enabled: bool = True
+    fps: float = Field(5, gt=0, le=30)
+    min_area: float = Field(0.002, gt=0, lt=1, description="smallest thing that counts, as a part of the picture")
+    zone: tuple[Zone, ...] = Field((), description="motion counts in these only; the whole picture when there is none")
+
+
+class Camera(_Paths):
+    """One camera."""
+
+    id: Slug
+    name: str = ""
+    url: CameraUrl = Field(description="the main stream, recorded as it comes")
+    sub_url: CameraUrl | None = Field(None, description="a small stream for the watcher")
+    username: str | None = None
+    password_file: str | None = None
+    audio: bool = Field(False, description="sound is recorded only when asked for")
+    watch: Watch = Watch()
+
+    @property
+    def camera_id(self) -> CameraId:
+        return CameraId(self.id)
+
+
+class Mqtt(_Paths):
+    """The dispatcher's broker."""
+
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(8883, ge=1, le=65535)
+    tls: bool = True
+    ca_file: str | None = Field(None, description="certificate of the broker's authority; the system's when not given")
+    cert_file: str | None = Field(None, description="this node's certificate")
+    key_file: str | None = Field(None, description="this node's TLS key")
+    username: str | None = None
+    password_file: str | None = None
+    keepalive_s: int = Field(30, ge=5, le=600)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Mqtt:
+        if not self.tls and self.host not in _LOOPBACK:
+            raise ValueError("tls: true unless the broker is on this machine (127.0.0.1)")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file: both or neither")
+        return self
+
+
+class FolderTarget(_Paths):
+    """A mounted disk that clips are released to."""
+
+    kind: Literal["folder"]
+    name: Slug
+    path: str
+
+
+class S3Target(_Paths):
+    """A bucket that clips are released to."""
+
+    kind: Literal["s3"]
+    name: Slug
+    endpoint: str = Field(pattern=r"^https?://[^/@\s]+(/\S*)?$", description="https://host[:port]")
+    bucket: str = Field(min_length=3, max_length=63)
+    region: str = "us-east-1"
+    prefix: str = ""
+    access_key_file: str
+    secret_key_file: str
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> S3Target:
+        if self.endpoint.startswith("http://") and urlsplit(self.endpoint).hostname not in _LOOPBACK:
+            raise ValueError("endpoint: https://… unless the store is on this machine")
+        return self
+
+
+Target = Annotated[FolderTarget | S3Target, Field(discriminator="kind")]
+
+
+class PersonEntry(_Section):
+    """Somebody whose signed commands this node obeys, within the role."""
+
+    id: Slug
+    surname: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+    patronymic: str = ""
+    role: Annotated[Role, Field(strict=False)]
+    public_key: Annotated[str, AfterValidator(_public_key)]
+
+    def person(self) -> Person:
+        return Person(
+            person_id=PersonId(self.id),
+            surname=self.surname,
+            name=self.name,
+            patronymic=self.patronymic,
+            role=self.role,
+            public_key=parse_public_key(self.public_key),
+        )
+
+
+class Config(_Section):
+    """The whole file."""
+
+    site: Slug
+    node: Slug
+    data: str = Field(description="folder for everything the agent keeps")
+    timezone: Annotated[str, AfterValidator(_zone_name)] = "Europe/Kyiv"
+    language: Literal["uk", "en"] = "uk"
+    identity_file: str | None = Field(None, description="the node's age key; <data>/keys/node.age when not given")
+    socket: str | None = Field(None, description="local socket; <data>/agent.sock when not given")
+    health_every_s: float = Field(10, ge=1, le=3600)
+    archive: Archive = Archive()
+    retention: Retention = Retention()
+    mqtt: Mqtt | None = None
+    camera: tuple[Camera, ...] = Field(min_length=1)
+    target: tuple[Target, ...] = ()
+    person: tuple[PersonEntry, ...] = ()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def audience(self) -> str:
+        """What a signed command must be addressed to."""
+        return f"{self.site}/{self.node}"
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.data)
+
+    @property
+    def archive_dir(self) -> Path:
+        return Path(self.archive.path) if self.archive.path else self.data_dir / "archive"
+
+    @property
+    def identity_path(self) -> Path:
+        return Path(self.identity_file) if self.identity_file else self.data_dir / "keys" / "node.age"
+
+    @property
+    def socket_path(self) -> Path:
+        return Path(self.socket) if self.socket else self.data_dir / "agent.sock"
+
+    @property
+    def index_path(self) -> Path:
+        return self.data_dir / "index.sqlite"
+
+    @property
+    def journal_path(self) -> Path:
+        return self.data_dir / "journal.jsonl"
+
+    def camera_named(self, camera_id: str) -> Camera | None:
+        return next((camera for camera in self.camera if camera.id == camera_id), None)
+
+    def target_named(self, name: str) -> FolderTarget | S3Target | None:
+        return next((target for target in self.target if target.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong: where, what was found, what is allowed."""
+
+    place: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: found {self.found}; allowed: {self.allowed}"
+
+
+class ConfigFileError(ConfigError):
+    """Every mistake of one file."""
+
+    def __init__(self, path: Path, mistakes: list[Mistake]) -> None:
+        self.path = path
+        self.mistakes = mistakes
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__("\n".join([f"{path}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration, the files it names included; ConfigFileError lists all that is wrong."""
+    raw = _frozen(_read_toml(path))
+    folder = path.resolve().parent
+    mistakes = [*_doubles(raw), *_missing_files(raw, raw, (), folder)]
+    config: Config | None = None
+    try:
+        config = _resolved(Config.model_validate(raw), folder)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        mistakes[:0] = [_mistake(raw, detail) for detail in details if not _follows(detail, details)]
+    if config and len(os.fsencode(config.socket_path)) > MAX_SOCKET_PATH:
+        long = Mistake("socket", f'"{config.socket_path}"', f"a path of at most {MAX_SOCKET_PATH} bytes: set `socket`")
+        mistakes.append(long)
+    if mistakes or config is None:
+        raise ConfigFileError(path, mistakes)
+    return config
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the configuration."""
+    return Config.model_json_schema()
+
+
+def read_secret(path: str) -> str:
+    """The first line of a secret's file; ConfigError when it can't be read, is empty, or others may read it."""
+    try:
+        line = read_secret_file(Path(path)).decode().partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} should hold a secret on its first line, but is no text") from error
+    if not line:
+        raise ConfigError(f"{path} should hold a secret on its first line, but is empty")
+    return line
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    if len(content) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes: not a configuration")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, for the strict types have no lists."""
+    if isinstance(value, dict):
+        return {key: _frozen(inner) for key, inner in value.items()}
+    return tuple(_frozen(inner) for inner in value) if isinstance(value, list) else value
+
+
+def _resolve(text: str, folder: Path) -> str:
+    if text.startswith(_CREDENTIALS):
+        given = os.environ.get("CREDENTIALS_DIRECTORY")
+        return str(Path(given) / text.removeprefix(_CREDENTIALS)) if given else text
+    return str(folder / Path(text).expanduser())
+
+
+def _resolved(config: Config, folder: Path) -> Config:
+    top = {
+        name: _resolve(value, folder)
+        for name in ("data", "identity_file", "socket")
+        if (value := getattr(config, name)) is not None
+    }
+    return config.model_copy(
+        update={
+            **top,
+            "archive": config.archive.resolved(folder),
+            "mqtt": config.mqtt.resolved(folder) if config.mqtt else None,
+            "camera": tuple(camera.resolved(folder) for camera in config.camera),
+            "target": tuple(target.resolved(folder) for target in config.target),
+        }
+    )
+
+
+def _missing_files(raw: Any, value: Any, at: tuple[int | str, ...], folder: Path) -> list[Mistake]:
+    """The files that some `…_file` names and that are not there (the node's own key is made at the first start)."""
+    if isinstance(value, str) and isinstance(at[-1], str) and at[-1].endswith("_file") and at[-1] != "identity_file":
+        path = _resolve(value, folder)
+        return [] if Path(path).is_file() else [Mistake(_place(raw, at), f'"{path}"', "a file that exists")]
+    steps: Iterable[tuple[int | str, Any]] = ()
+    if isinstance(value, dict):
+        steps = value.items()
+    elif isinstance(value, tuple):
+        steps = enumerate(value)
+    return [mistake for step, inner in steps for mistake in _missing_files(raw, inner, (*at, step), folder)]
+
+
+def _doubles(raw: dict[str, Any]) -> list[Mistake]:
+    mistakes = []
+    for kind, key in (("camera", "id"), ("target", "name"), ("person", "id")):
+        seen: set[str] = set()
+        entries = raw.get(kind)
+        for number, entry in enumerate(entries if isinstance(entries, tuple) else (), 1):
+            name = entry.get(key) if isinstance(entry, dict) else None
+            if isinstance(name, str) and name in seen:
+                mistakes.append(Mistake(f"{kind} {number}.{key}", f'"{name}" again', "a name of its own for each"))
+            elif isinstance(name, str):
+                seen.add(name)
+    return mistakes
+
+
+def _mistake(raw: dict[str, Any], detail: ErrorDetails) -> Mistake:
+    place = _place(raw, detail["loc"])
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return Mistake(place, "an unknown key", _known_keys(detail["loc"]))
+    if kind == "missing":
+        return Mistake(place, "nothing", "a value, it is required")
+    if kind == "value_error":
+        key, colon, allowed = str(context["error"]).partition(": ")
+        if isinstance(detail["input"], dict) and colon:
+            return Mistake(place, "settings that contradict each other", f"{key}: {allowed}")
+        return Mistake(place, _shown(detail["input"]), str(context["error"]))
+    return Mistake(place, _shown(detail["input"]), _allowed(kind, detail["msg"], context))
+
+
+_WORDS = {
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "model_type": "a table",
+    "union_tag_invalid": 'kind = "folder" or "s3"',
+    "union_tag_not_found": 'kind = "folder" or "s3"',
+    "too_short": "at least one entry",
+}
+
+
+def _allowed(kind: str, message: str, context: dict[str, Any]) -> str:
+    if kind == "string_pattern_mismatch":
+        web = "http" in str(context.get("pattern"))
+        return "https://host[:port]" if web else "a-z, 0-9, '-' and '_', at most 32, starting with a letter or digit"
+    if kind == "string_too_short":
+        return f"text of at least {context['min_length']} characters" if context["min_length"] > 1 else "some text"
+    return _WORDS.get(kind) or message.replace("Input should be", "").strip()
+
+
+def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """A list is "too short" only because its entries are wrong, which is told already."""
+    at = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(at)] == at for other in details if other is not detail
+    )
+
+
+def _shown(value: Any) -> str:
+    text = re.sub(
+        r"//[^/@\s]*@", "//…@", f'"{value}"' if isinstance(value, str) else repr(value)
+    )  # no password is shown
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _place(raw: Any, location: tuple[int | str, ...]) -> str:
+    """`camera 2 (gate).url`: tables of a list are counted from 1 and named by their own id."""
+    text, node = "", raw
+    for step in location:
+        if isinstance(step, int):
+            node = node[step] if isinstance(node, tuple) and step < len(node) else None
+            name = (node.get("id") or node.get("name")) if isinstance(node, dict) else None
+            text += f" {step + 1}" + (f" ({name})" if isinstance(name, str) else "")
+        elif isinstance(node, dict) and step in ("folder", "s3") and step not in node:
+            continue
+        else:
+            node = node.get(step) if isinstance(node, dict) else None
+            text += f".{step}" if text else step
+    return text or "the file"
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "archive": Archive,
+    "retention": Retention,
+    "mqtt": Mqtt,
+    "camera": Camera,
+    "watch": Watch,
+    "zone": Zone,
+    "folder": FolderTarget,
+    "s3": S3Target,
+    "person": PersonEntry,
+}
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    names = [step for step in location[:-1] if isinstance(step, str)]
+    section = _SECTIONS.get(names[-1], Config) if names else Config
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, 1)
+    return f"{', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else "")

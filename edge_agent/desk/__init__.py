@@ -1,0 +1,1 @@
+"""The tools of the people at the centre: sign, send, watch."""

@@ -1,0 +1,108 @@
+"""What the agent's children tell it: one JSON object a line on the child's standard output.
+
+The agent hands a child its job as one JSON line on standard input and keeps that pipe open; its end tells the child
+to stop.  A child never waits for the agent: what its bounded queue can't take is dropped and counted, for the archive's
+files themselves say what was recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class CameraChanged:
+    """A camera's connection changed (`process` says whose: the recorder's or the watcher's)."""
+
+    camera: CameraId
+    state: CameraState
+    at_us: int
+    fault: CameraFault | None = None
+    detail: str = ""
+    kind: Literal["camera"] = "camera"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOpened:
+    """A file of the archive was begun; `lost` tells why the time before it is missing, when the child knows."""
+
+    camera: CameraId
+    path: str
+    start_us: int
+    lost: GapCause | None = None
+    evidence: str = ""
+    kind: Literal["opened"] = "opened"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentClosed:
+    segment: Segment
+    kind: Literal["closed"] = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStats:
+    """What came from a camera since the last such message."""
+
+    camera: CameraId
+    at_us: int
+    fps: float
+    bitrate_bps: float
+    last_frame_us: int | None
+    frames_total: int
+    kind: Literal["stats"] = "stats"
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRaised:
+    alarm: Alarm
+    kind: Literal["alarm"] = "alarm"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The child's main loop is alive; `dropped` counts messages that did not fit the queue."""
+
+    at_us: int
+    dropped: int = 0
+    kind: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportStep:
+    """How far an export is; `state` is the last word when it is not "running"."""
+
+    job_id: str
+    state: Literal["running", "done", "failed"]
+    stage: Literal["cut", "upload", ""] = ""
+    part: float = 0.0
+    """0 … 1 of the stage."""
+    result: dict[str, Any] | None = None
+    error: str = ""
+    kind: Literal["export"] = "export"
+
+
+Message = CameraChanged | SegmentOpened | SegmentClosed | CameraStats | AlarmRaised | Progress | ExportStep
+
+_adapter: TypeAdapter[Message] = TypeAdapter(
+    Annotated[Message, Field(discriminator="kind")],
+    config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"),
+)
+
+
+def encode(message: Message) -> bytes:
+    """One line, newline included."""
+    return _adapter.dump_json(message) + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Parse one line; ValueError says what is wrong with it."""
+    try:
+        return _adapter.validate_json(line)
+    except ValidationError as error:
+        raise ValueError(f"not a message of a child process: {error}") from error

@@ -1,0 +1,177 @@
+"""The words everybody shares: ids, intervals, segments, gaps, states, alarms.
+
+Frozen values without I/O.  Integers `_us` are UTC microseconds since 1970; a half-open interval [start, end) is meant
+wherever two of them stand together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+from edge_agent.clock import US
+
+CameraId = NewType("CameraId", str)
+"""Lower-case letters, digits, '-' and '_', at most 32, starting with a letter or digit: also a folder and a topic."""
+
+PersonId = NewType("PersonId", str)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interval:
+    """[start_us, end_us) in UTC microseconds; never negative."""
+
+    start_us: int
+    end_us: int
+
+    def __post_init__(self) -> None:
+        if self.end_us < self.start_us:
+            raise ValueError(f"an interval ends before it starts: {self.start_us} … {self.end_us}")
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_us - self.start_us) / US
+
+    @property
+    def empty(self) -> bool:
+        return self.end_us == self.start_us
+
+    def overlaps(self, other: Interval) -> bool:
+        return self.start_us < other.end_us and other.start_us < self.end_us
+
+    def clipped(self, other: Interval) -> Interval:
+        """The part of this interval inside `other`; empty at the nearer edge when they do not meet."""
+        start = min(max(self.start_us, other.start_us), other.end_us)
+        return Interval(start, max(start, min(self.end_us, other.end_us)))
+
+
+def uncovered(whole: Interval, parts: Iterable[Interval], tolerance_us: int = 0) -> list[Interval]:
+    """What of `whole` no part covers, in order; pieces of `tolerance_us` or less are taken as covered."""
+    holes: list[Interval] = []
+    reached = whole.start_us
+    for part in sorted(parts):
+        if part.start_us - reached > tolerance_us:
+            holes.append(Interval(reached, min(part.start_us, whole.end_us)))
+        reached = max(reached, part.end_us)
+        if reached >= whole.end_us:
+            break
+    if whole.end_us - reached > tolerance_us:
+        holes.append(Interval(reached, whole.end_us))
+    return [hole for hole in holes if not hole.empty]
+
+
+class GapCause(StrEnum):
+    """Why a second of a camera is not in the archive."""
+
+    CAMERA = "camera"
+    NETWORK = "network"
+    NODE_OFF = "node_off"
+    PROCESS = "process"
+    DISK = "disk"
+    CLOCK = "clock"
+
+
+class CameraState(StrEnum):
+    CONNECTING = "connecting"
+    RECORDING = "recording"
+    LOST = "lost"
+
+
+class CameraFault(StrEnum):
+    """What is wrong with a camera, as far as the network tells."""
+
+    UNREACHABLE = "unreachable"
+    LOGIN = "login"
+    NOT_FOUND = "not_found"
+    NO_VIDEO = "no_video"
+    STALLED = "stalled"
+    CLOSED = "closed"
+    BROKEN = "broken"
+    DISK = "disk"
+
+    @property
+    def gap_cause(self) -> GapCause:
+        match self:
+            case CameraFault.UNREACHABLE:
+                return GapCause.NETWORK
+            case CameraFault.DISK:
+                return GapCause.DISK
+            case _:
+                return GapCause.CAMERA
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One closed file of the archive (`docs/archive.md`)."""
+
+    camera: CameraId
+    path: str
+    """Relative to the archive's folder."""
+    start_us: int
+    end_us: int
+    size_bytes: int
+    frames: int | None
+    """Video frames; None when only the file's outside was looked at (index rebuilt)."""
+    sha256: str | None
+    """Hex digest of the sealed file; None until it has been computed."""
+    torn: bool = False
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.start_us, self.end_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time of a camera that no segment covers, with its cause and what is known about it."""
+
+    camera: CameraId
+    start_us: int
+    end_us: int
+    cause: GapCause
+    evidence: str
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.start_us, self.end_us)
+
+
+class AlarmPhase(StrEnum):
+    START = "start"
+    UPDATE = "update"
+    END = "end"
+
+
+class AlarmNature(StrEnum):
+    MOTION = "motion"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in parts of the picture: 0 … 1 from its left and top edges."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One message of an alarm's life; all messages of one alarm share `alarm_id`."""
+
+    alarm_id: str
+    camera: CameraId
+    nature: AlarmNature
+    phase: AlarmPhase
+    at_us: int
+    started_us: int
+    zone: str | None = None
+    box: Box | None = None
+    direction_deg: float | None = None
+    """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
+    picture: bytes | None = None
+    """JPEG with the box drawn."""

@@ -1,0 +1,64 @@
+"""What the command lines share: errors in plain words with their exit codes, options, tables for people or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from click.exceptions import Abort, ClickException, Exit
+from rich.console import Console
+
+from edge_agent.errors import EdgeError
+
+DEFAULT_CONFIG = Path("/etc/edge-agent/edge-agent.toml")
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="EDGE_AGENT_CONFIG", help="The node's configuration.", show_default=True),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
+
+
+def app_of(name: str, help_text: str) -> typer.Typer:
+    """A command line in the house's manner: no tracebacks, help when called bare."""
+    return typer.Typer(
+        name=name, help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+
+
+def run_app(app: typer.Typer, name: str) -> None:
+    """Run and exit: an EdgeError becomes one plain message on standard error and its own exit code."""
+    try:
+        code = app(standalone_mode=False, prog_name=name)
+    except EdgeError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        code = error.exit_code
+    except ClickException as error:
+        error.show()
+        code = error.exit_code
+    except Exit as error:
+        code = error.exit_code
+    except (Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def console() -> Console:
+    """Standard output; colours and widths as the terminal has them."""
+    return Console(highlight=False)
+
+
+def progress_console() -> Console:
+    """Standard error, so that output stays clean for pipes."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""Keys, age sealing, signed commands, policy, the journal and the door."""

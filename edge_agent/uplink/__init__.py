@@ -1,0 +1,1 @@
+"""MQTT, commands in, telemetry out, uploads, the local socket."""
