@@ -1,0 +1,308 @@
+"""A person's signed command: compact JWS (RFC 7515), EdDSA only, for one node, soon over (`docs/commands.md`).
+
+Verifying decides from values only: whether a nonce is fresh and a person permitted is asked at the door.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, NoReturn
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge_agent.clock import US
+from edge_agent.errors import RefusedError
+from edge_agent.model import Interval, PersonId
+from edge_agent.trust.age_keys import Recipient
+from edge_agent.trust.policy import Action, Person
+
+TYPE = "edge-command+jwt"
+ALGORITHM = "EdDSA"
+MAX_TOKEN_BYTES = 16 * 1024
+MAX_LIFETIME_S = 300
+LEEWAY_S = 60
+"""How far the clocks of a desk and a node may be apart."""
+MAX_EXPORT_S = 24 * 3600
+"""One command takes out at most a day of one camera: about 43 GB at 4 Mb/s, hours of an uplink; more is several
+decisions, each with its own line in the journal."""
+MAX_TIME_S = 253_402_300_800
+"""The year 10000: what calendars can still show."""
+
+_SHAPE = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_MAX_DIGITS = 18
+
+
+class RefusalCode(StrEnum):
+    """Why a command is not carried out, for programs; `docs/commands.md` has the table."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_PERSON = "unknown_person"
+    BAD_SIGNATURE = "bad_signature"
+    OTHER_NODE = "other_node"
+    NOT_YET = "not_yet"
+    EXPIRED = "expired"
+    TOO_LONG_LIVED = "too_long_lived"
+    UNKNOWN_ACTION = "unknown_action"
+    BAD_ARGUMENTS = "bad_arguments"
+    REPLAYED = "replayed"
+    NOT_PERMITTED = "not_permitted"
+    JOURNAL_UNAVAILABLE = "journal_unavailable"
+
+
+class CommandRefusedError(RefusedError):
+    """A command is refused: `code` for programs, the text for people.
+
+    `person` is known once the signature was verified, `command` once all of it was.
+    """
+
+    def __init__(
+        self, code: RefusalCode, words: str, person: Person | None = None, command: SignedCommand | None = None
+    ) -> None:
+        super().__init__(words)
+        self.code = code
+        self.person = person
+        self.command = command
+
+
+def _plain_text(text: str) -> str:
+    if not all(char.isprintable() for char in text):
+        raise ValueError("printable characters only, in one line")
+    return text
+
+
+def _recipient(text: str) -> str:
+    return str(Recipient.parse(text))
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+class _Closed(BaseModel):
+    """Nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class StatusArgs(_Closed):
+    """`status` asks nothing more."""
+
+    action: ClassVar[Action] = Action.STATUS
+
+
+class ExportArgs(_Closed):
+    """`export`: one camera, one interval [start_us, end_us), sealed to one recipient, put into one named target."""
+
+    action: ClassVar[Action] = Action.EXPORT
+
+    camera: Name
+    start_us: int = Field(ge=0, le=MAX_TIME_S * US)
+    end_us: int = Field(ge=0, le=MAX_TIME_S * US)
+    recipient: Annotated[str, AfterValidator(_recipient)]
+    """`age1…`"""
+    target: Name
+    reason: Annotated[str, AfterValidator(_plain_text)] = Field(default="", max_length=500)
+    """Why, in the asker's words; it stands in the journal."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> ExportArgs:
+        if self.end_us <= self.start_us:
+            raise ValueError("the interval is empty: end_us must be after start_us")
+        if self.end_us - self.start_us > MAX_EXPORT_S * US:
+            raise ValueError(f"the interval is longer than {MAX_EXPORT_S // 3600} hours: ask for it in parts")
+        return self
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.start_us, self.end_us)
+
+
+CommandArgs = StatusArgs | ExportArgs
+
+_ARGS: Mapping[Action, type[StatusArgs] | type[ExportArgs]] = {
+    Action.STATUS: StatusArgs,
+    Action.EXPORT: ExportArgs,
+}
+
+
+class _Header(_Closed):
+    alg: str
+    kid: Annotated[str, Field(min_length=1, max_length=64)]
+    typ: str
+
+
+class _Claims(_Closed):
+    """Times are whole seconds since 1970 (NumericDate of RFC 7519, without its fractions)."""
+
+    iss: Annotated[str, Field(max_length=64)]
+    aud: Annotated[str, Field(max_length=128)]
+    iat: int = Field(ge=0, le=MAX_TIME_S)
+    exp: int = Field(ge=0, le=MAX_TIME_S)
+    jti: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{15,63}$")]
+    """Also a level of the topic that the answer goes to, hence no leading sign."""
+    action: Annotated[str, Field(max_length=64)]
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCommand:
+    """What a person ordered, the signature verified."""
+
+    person_id: PersonId
+    audience: str
+    issued_us: int
+    expires_us: int
+    nonce: str
+    action: Action
+    args: CommandArgs
+
+
+def sign(
+    key: Ed25519PrivateKey,
+    person_id: str,
+    audience: str,
+    args: CommandArgs,
+    now_us: int,
+    *,
+    lifetime_s: int = 120,
+    nonce: str | None = None,
+) -> bytes:
+    """The token to send; `audience` is `<site>/<node>`.  ValueError when it would live too long or not at all."""
+    if not 0 < lifetime_s <= MAX_LIFETIME_S:
+        raise ValueError(f"a command lives from 1 to {MAX_LIFETIME_S} s")
+    issued_s = now_us // US
+    claims = _Claims(
+        iss=person_id,
+        aud=audience,
+        iat=issued_s,
+        exp=issued_s + lifetime_s,
+        jti=nonce or secrets.token_hex(16),
+        action=args.action,
+        args=args.model_dump(exclude_defaults=True),
+    )
+    header = {"typ": TYPE, "kid": person_id}
+    payload = claims.model_dump_json().encode()
+    return jwt.PyJWS(algorithms=[ALGORITHM]).encode(payload, key, ALGORITHM, header).encode()
+
+
+def verify(
+    token: bytes, people: Mapping[PersonId, Person], audience: str, now_us: int, *, leeway_s: int = LEEWAY_S
+) -> SignedCommand:
+    """The command of a token that a known person signed for this node and for now.
+
+    Every fault is a CommandRefusedError; nothing of the claims is looked at before the signature holds.
+    """
+    person, payload = _authentic(token, people)
+    claims = _claims(payload, person)
+
+    def refuse(code: RefusalCode, words: str) -> NoReturn:
+        raise CommandRefusedError(code, words, person)
+
+    if claims.iss != person.person_id:
+        refuse(RefusalCode.MALFORMED, "the command says it is by another person than the one who signed it")
+    if claims.aud != audience:
+        refuse(RefusalCode.OTHER_NODE, f"the command is for {claims.aud!r}, this node is {audience!r}")
+    if claims.exp <= claims.iat:
+        refuse(RefusalCode.MALFORMED, "the command expires before it was issued")
+    if claims.exp - claims.iat > MAX_LIFETIME_S:
+        refuse(RefusalCode.TOO_LONG_LIVED, f"the command lives longer than {MAX_LIFETIME_S} s")
+    if claims.iat * US > now_us + leeway_s * US:
+        ahead_s = claims.iat - now_us // US
+        refuse(RefusalCode.NOT_YET, f"issued {ahead_s} s ahead of this node's clock: check both clocks")
+    if claims.exp * US + leeway_s * US <= now_us:
+        refuse(RefusalCode.EXPIRED, f"expired {now_us // US - claims.exp} s ago by this node's clock: sign it anew")
+    if claims.action not in Action.__members__.values():
+        known = ", ".join(Action)
+        refuse(RefusalCode.UNKNOWN_ACTION, f"this node knows no action {claims.action!r}, only: {known}")
+    action = Action(claims.action)
+    try:
+        args = _ARGS[action].model_validate(claims.args)
+    except ValidationError as error:
+        refuse(RefusalCode.BAD_ARGUMENTS, f"{action}: {_words(error)}")
+    return SignedCommand(person.person_id, claims.aud, claims.iat * US, claims.exp * US, claims.jti, action, args)
+
+
+def _authentic(token: bytes, people: Mapping[PersonId, Person]) -> tuple[Person, bytes]:
+    """Who signed, and what."""
+    if len(token) > MAX_TOKEN_BYTES:
+        raise CommandRefusedError(RefusalCode.MALFORMED, f"a command is at most {MAX_TOKEN_BYTES} bytes long")
+    parts = _SHAPE.fullmatch(token)
+    if parts is None:
+        raise CommandRefusedError(RefusalCode.MALFORMED, "not a compact JWS: three parts in base64url, joined by dots")
+    try:
+        header = _Header.model_validate(_strict_json(_decode(parts[1])))
+    except ValidationError as error:
+        raise CommandRefusedError(RefusalCode.MALFORMED, f"the header: {_words(error)}") from error
+    if header.alg != ALGORITHM or header.typ != TYPE:
+        raise CommandRefusedError(RefusalCode.MALFORMED, f'the header must say "alg": "{ALGORITHM}", "typ": "{TYPE}"')
+    person = people.get(PersonId(header.kid))
+    if person is None:
+        raise CommandRefusedError(RefusalCode.UNKNOWN_PERSON, f"this node knows nobody called {header.kid!r}")
+    try:
+        jws = jwt.PyJWS(algorithms=[ALGORITHM])
+        payload = jws.decode_complete(token, person.public_key.verifier(), algorithms=[ALGORITHM])["payload"]
+    except jwt.PyJWTError as error:
+        raise CommandRefusedError(
+            RefusalCode.BAD_SIGNATURE, f"the signature is not by the key this node knows of {header.kid!r}"
+        ) from error
+    return person, bytes(payload)
+
+
+def _claims(payload: bytes, person: Person) -> _Claims:
+    try:
+        return _Claims.model_validate(_strict_json(payload))
+    except ValidationError as error:
+        raise CommandRefusedError(RefusalCode.MALFORMED, f"the claims: {_words(error)}", person) from error
+    except CommandRefusedError as error:
+        raise CommandRefusedError(error.code, str(error), person) from error
+
+
+def _decode(segment: bytes) -> bytes:
+    try:
+        return base64.b64decode(segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise CommandRefusedError(RefusalCode.MALFORMED, "broken base64url") from error
+
+
+def _strict_json(raw: bytes) -> Any:
+    """JSON with one meaning only: UTF-8, no name twice, no fractions, no huge numbers, no half surrogates."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a name stands twice in one object")
+        return found
+
+    def whole(digits: str) -> int:
+        if len(digits) > _MAX_DIGITS:
+            raise ValueError("a number is too large")
+        return int(digits)
+
+    def never(found: str) -> NoReturn:
+        raise ValueError(f"numbers are whole, not {found[:20]}")
+
+    try:
+        text = raw.decode()
+        value = json.loads(text, object_pairs_hook=once, parse_int=whole, parse_float=never, parse_constant=never)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        words = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise CommandRefusedError(RefusalCode.MALFORMED, f"not plain JSON: {words}") from error
+    return value
+
+
+def _words(error: ValidationError) -> str:
+    """The first mistakes, short: places and what is allowed, without the values."""
+    found = [
+        f"{'.'.join(str(step)[:40] for step in detail['loc']) or 'it'}: {detail['msg']}"
+        for detail in error.errors(include_url=False, include_input=False)[:4]
+    ]
+    return "; ".join(found)

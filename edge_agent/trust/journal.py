@@ -1,0 +1,155 @@
+"""Who did what at this node and what became of it: one JSON object a line, only ever added to (`docs/journal.md`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from edge_agent.clock import Clock
+from edge_agent.errors import ArchiveError
+from edge_agent.files import fsync_folder
+from edge_agent.model import PersonId
+from edge_agent.trust.policy import Access
+
+LOCK_PATIENCE_S = 5.0
+"""Another process of the node holds the lock for one write and fsync; longer means that it hangs."""
+
+
+class JournalKind(StrEnum):
+    ACCESS = "access"
+    START = "start"
+    STOP = "stop"
+    DELETION = "deletion"
+
+
+class Outcome(StrEnum):
+    ACCEPTED = "accepted"
+    """Permitted and journalled, about to be done."""
+    REFUSED = "refused"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One line."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    kind: JournalKind
+    outcome: Outcome
+    who: str = ""
+    """Surname, name, patronymic; or the operating system's user at the node; empty when nobody was recognised."""
+    person_id: PersonId | None = None
+    action: str = ""
+    access: Access | None = None
+    reason: str = ""
+    """Why it was asked, refused or failed, in words."""
+    args: dict[str, Any] = field(default_factory=dict)
+    ref: str = ""
+    """The command's nonce: the same in the entry that accepts it and in the one that tells its end."""
+    count: int = 1
+    """More than 1: so many alike, told in one entry."""
+    at_us: int | None = None
+    """None: when it is appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no entry: torn by a power cut, or damaged."""
+
+    number: int
+    """From 1."""
+    raw: bytes
+
+
+_entries: TypeAdapter[JournalEntry] = TypeAdapter(JournalEntry)
+
+
+class Journal:
+    """One file, mode 0600, that several processes of one node may append to and read."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def append(self, entry: JournalEntry) -> None:
+        """Add one entry; it is on the disk at return.  ArchiveError when it can't be: then it is not in the file."""
+        stamped = entry if entry.at_us is not None else dataclasses.replace(entry, at_us=self._clock.utc_us())
+        try:
+            line = _entries.dump_json(stamped) + b"\n"
+        except ValueError as error:
+            raise ArchiveError(f"an entry can't be written to the journal {self._path}: {error}") from error
+        with self._locked(os.O_RDWR | os.O_APPEND | os.O_CREAT, fcntl.LOCK_EX) as fd:
+            size = os.fstat(fd).st_size
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            data = b"\n" + line if torn else line
+            try:
+                written = os.write(fd, data)
+                os.fsync(fd)
+            except OSError:
+                os.ftruncate(fd, size)
+                raise
+            if written != len(data):
+                os.ftruncate(fd, size)
+                raise ArchiveError(f"the journal {self._path} can't grow: the disk is full")
+            if size == 0:
+                fsync_folder(self._path.parent)
+
+    def read(self) -> Iterator[JournalEntry | BadLine]:
+        """Everything that is there now, oldest first; nothing when there is no journal yet."""
+        if not self._path.exists():
+            return
+        with self._locked(os.O_RDONLY, fcntl.LOCK_SH) as fd:
+            left = os.fstat(fd).st_size
+        try:
+            with self._path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    left -= len(line)
+                    if left < 0:
+                        return
+                    yield _parse(number, line)
+        except OSError as error:
+            raise ArchiveError(f"the journal {self._path} can't be read: {error.strerror}") from error
+
+    @contextmanager
+    def _locked(self, flags: int, lock: int) -> Iterator[int]:
+        try:
+            fd = os.open(self._path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                self._lock(fd, lock)
+                yield fd
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise ArchiveError(f"the journal {self._path} can't be used: {error.strerror}") from error
+
+    def _lock(self, fd: int, lock: int) -> None:
+        deadline = self._clock.monotonic() + LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(fd, lock | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if self._clock.monotonic() >= deadline:
+                    raise ArchiveError(f"the journal {self._path} is held by another process that hangs") from error
+                self._clock.wait(threading.Event(), 0.01)
+            else:
+                return
+
+
+def _parse(number: int, line: bytes) -> JournalEntry | BadLine:
+    try:
+        entry = _entries.validate_json(line)
+    except ValidationError:
+        return BadLine(number, line.rstrip(b"\n"))
+    return entry if entry.at_us is not None else BadLine(number, line.rstrip(b"\n"))

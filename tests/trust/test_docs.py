@@ -1,0 +1,44 @@
+"""The worked examples of the documentation are true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edge_agent.clock import US
+from edge_agent.model import PersonId
+from edge_agent.trust.command import ExportArgs, RefusalCode, verify
+from edge_agent.trust.journal import Journal, JournalEntry
+from edge_agent.trust.keys import parse_public_key
+from edge_agent.trust.policy import Person, Role
+from tests.simulators.clock import HandClock
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def fenced(page: str, start: str) -> str:
+    """The first block that begins with `start`, and its language line."""
+    found = re.search(rf"```[a-z]*\n({re.escape(start)}.*?)\n```", (DOCS / page).read_text(), re.DOTALL)
+    assert found, f"{page} has no block that begins with {start}"
+    return found[1]
+
+
+def test_the_example_command_verifies() -> None:
+    token = re.sub(r"\s", "", fenced("commands.md", "eyJ")).encode()
+    key = parse_public_key("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+    person = Person(PersonId("o-shevchenko"), "Шевченко", "Оксана", "Іванівна", Role.ARCHIVE_OFFICER, key)
+    command = verify(token, {person.person_id: person}, "melitopol/node-7", 1795083300 * US)
+    assert isinstance(command.args, ExportArgs)
+    assert (command.args.camera, command.args.target, command.args.interval.seconds) == ("gate", "usb-disk", 300.0)
+
+
+def test_every_refusal_code_stands_in_the_table() -> None:
+    listed = re.findall(r"^\| `([a-z_]+)` \| [^|]+ \| [^|]+ \|$", (DOCS / "commands.md").read_text(), re.MULTILINE)
+    assert listed == list(RefusalCode)
+
+
+def test_the_example_entry_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(fenced("journal.md", '{"kind"') + "\n")
+    (entry,) = Journal(path, HandClock()).read()
+    assert isinstance(entry, JournalEntry)
