@@ -10,10 +10,10 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -85,14 +85,18 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="
 Size = Annotated[int, BeforeValidator(parse_size), Field(json_schema_extra={"type": ["string", "integer"]})]
 AgeRecipient = Annotated[str, AfterValidator(_recipient)]
 CameraUrl = Annotated[str, AfterValidator(_camera_url)]
+ZoneName = Annotated[str, AfterValidator(_zone_name)]
+Language = Literal["uk", "en"]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of a configuration: nothing unknown in it, nothing converted."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class _Paths(_Section):
+class PathSection(Section):
     """A section that names files; `resolved` makes their paths absolute."""
 
     def resolved(self, folder: Path) -> Any:
@@ -104,7 +108,7 @@ class _Paths(_Section):
         return self.model_copy(update=changed)
 
 
-class Archive(_Paths):
+class Archive(PathSection):
     """Where and how recordings are kept."""
 
     path: str | None = Field(None, description="folder of the archive; <data>/archive when not given")
@@ -120,7 +124,7 @@ class Archive(_Paths):
         return self
 
 
-class Retention(_Section):
+class Retention(Section):
     """How long recordings are kept."""
 
     days: float = Field(10, gt=0, le=3650, description="the city's order asks for at least 10")
@@ -128,7 +132,7 @@ class Retention(_Section):
     min_free: Size = Field(10**9, description="free space left on the archive's disk")
 
 
-class Zone(_Section):
+class Zone(Section):
     """A part of the picture that matters, as a polygon in parts of its width and height."""
 
     id: Slug
@@ -136,7 +140,7 @@ class Zone(_Section):
     polygon: tuple[tuple[Unit, Unit], ...] = Field(min_length=3, description="[[x, y], …], 0 … 1 from the top left")
 
 
-class Watch(_Section):
+class Watch(Section):
     """What the watcher does with a camera's picture."""
 
     enabled: bool = True
@@ -145,7 +149,7 @@ class Watch(_Section):
     zone: tuple[Zone, ...] = Field((), description="motion counts in these only; the whole picture when there is none")
 
 
-class Camera(_Paths):
+class Camera(PathSection):
     """One camera."""
 
     id: Slug
@@ -162,7 +166,7 @@ class Camera(_Paths):
         return CameraId(self.id)
 
 
-class Mqtt(_Paths):
+class Mqtt(PathSection):
     """The dispatcher's broker."""
 
     host: str = Field(min_length=1, max_length=253)
@@ -184,7 +188,7 @@ class Mqtt(_Paths):
         return self
 
 
-class FolderTarget(_Paths):
+class FolderTarget(PathSection):
     """A mounted disk that clips are released to."""
 
     kind: Literal["folder"]
@@ -192,7 +196,7 @@ class FolderTarget(_Paths):
     path: str
 
 
-class S3Target(_Paths):
+class S3Target(PathSection):
     """A bucket that clips are released to."""
 
     kind: Literal["s3"]
@@ -214,7 +218,7 @@ class S3Target(_Paths):
 Target = Annotated[FolderTarget | S3Target, Field(discriminator="kind")]
 
 
-class PersonEntry(_Section):
+class PersonEntry(Section):
     """Somebody whose signed commands this node obeys, within the role."""
 
     id: Slug
@@ -235,14 +239,14 @@ class PersonEntry(_Section):
         )
 
 
-class Config(_Section):
+class Config(Section):
     """The whole file."""
 
     site: Slug
     node: Slug
     data: str = Field(description="folder for everything the agent keeps")
-    timezone: Annotated[str, AfterValidator(_zone_name)] = "Europe/Kyiv"
-    language: Literal["uk", "en"] = "uk"
+    timezone: ZoneName = "Europe/Kyiv"
+    language: Language = "uk"
     identity_file: str | None = Field(None, description="the node's age key; <data>/keys/node.age when not given")
     socket: str | None = Field(None, description="local socket; <data>/agent.sock when not given")
     health_every_s: float = Field(10, ge=1, le=3600)
@@ -315,23 +319,37 @@ class ConfigFileError(ConfigError):
         super().__init__("\n".join([f"{path}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
 
 
+M = TypeVar("M", bound=BaseModel)
+
+
 def load(path: Path) -> Config:
     """Read and check a configuration, the files it names included; ConfigFileError lists all that is wrong."""
+    return load_toml(Config, path, _resolved, _too_long)
+
+
+def load_toml(
+    model: type[M],
+    path: Path,
+    resolved: Callable[[M, Path], M],
+    more: Callable[[M], Iterable[Mistake]] = lambda _: (),
+) -> M:
+    """Any TOML file of the product as its `model`; ConfigFileError lists all that is wrong with it.
+
+    `resolved` makes the model's paths absolute, `more` finds what only the whole shows.
+    """
     raw = _frozen(_read_toml(path))
     folder = path.resolve().parent
     mistakes = [*_doubles(raw), *_missing_files(raw, raw, (), folder)]
-    config: Config | None = None
+    parsed: M | None = None
     try:
-        config = _resolved(Config.model_validate(raw), folder)
+        parsed = resolved(model.model_validate(raw), folder)
+        mistakes += more(parsed)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        mistakes[:0] = [_mistake(raw, detail) for detail in details if not _follows(detail, details)]
-    if config and len(os.fsencode(config.socket_path)) > MAX_SOCKET_PATH:
-        long = Mistake("socket", f'"{config.socket_path}"', f"a path of at most {MAX_SOCKET_PATH} bytes: set `socket`")
-        mistakes.append(long)
-    if mistakes or config is None:
+        mistakes[:0] = [_mistake(model, raw, detail) for detail in details if not _follows(detail, details)]
+    if mistakes or parsed is None:
         raise ConfigFileError(path, mistakes)
-    return config
+    return parsed
 
 
 def schema() -> dict[str, Any]:
@@ -408,6 +426,12 @@ def _missing_files(raw: Any, value: Any, at: tuple[int | str, ...], folder: Path
     return [mistake for step, inner in steps for mistake in _missing_files(raw, inner, (*at, step), folder)]
 
 
+def _too_long(config: Config) -> list[Mistake]:
+    if len(os.fsencode(config.socket_path)) <= MAX_SOCKET_PATH:
+        return []
+    return [Mistake("socket", f'"{config.socket_path}"', f"a path of at most {MAX_SOCKET_PATH} bytes: set `socket`")]
+
+
 def _doubles(raw: dict[str, Any]) -> list[Mistake]:
     mistakes = []
     for kind, key in (("camera", "id"), ("target", "name"), ("person", "id")):
@@ -422,11 +446,11 @@ def _doubles(raw: dict[str, Any]) -> list[Mistake]:
     return mistakes
 
 
-def _mistake(raw: dict[str, Any], detail: ErrorDetails) -> Mistake:
+def _mistake(model: type[BaseModel], raw: dict[str, Any], detail: ErrorDetails) -> Mistake:
     place = _place(raw, detail["loc"])
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return Mistake(place, "an unknown key", _known_keys(detail["loc"]))
+        return Mistake(place, "an unknown key", _known_keys(model, detail["loc"]))
     if kind == "missing":
         return Mistake(place, "nothing", "a value, it is required")
     if kind == "value_error":
@@ -504,9 +528,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def _known_keys(location: tuple[int | str, ...]) -> str:
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     names = [step for step in location[:-1] if isinstance(step, str)]
-    section = _SECTIONS.get(names[-1], Config) if names else Config
+    section = _SECTIONS.get(names[-1], model) if names else model
     known = list(section.model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, 1)
     return f"{', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else "")

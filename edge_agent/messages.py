@@ -84,6 +84,8 @@ class ExportStep:
     """0 … 1 of the stage."""
     result: dict[str, Any] | None = None
     error: str = ""
+    again: bool = False
+    """A failure that may pass: another try may succeed."""
     kind: Literal["export"] = "export"
 
 

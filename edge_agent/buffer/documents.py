@@ -14,7 +14,7 @@ from tinydb.storages import Storage
 
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
-from edge_agent.files import sync_folder
+from edge_agent.files import fsync_folder
 from edge_agent.when import from_us
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class AtomicJsonStorage(Storage):
                 file.flush()
                 os.fsync(file.fileno())
             fresh.rename(self._path)
-            sync_folder(self._path.parent)
+            fsync_folder(self._path.parent)
         except OSError as error:
             self._content = self._load()
             raise ArchiveError(f"cannot write the documents {self._path}: {error.strerror}") from error

@@ -134,6 +134,12 @@ class Index:
         with self._errors():
             return dict(self._db.execute("SELECT path, size_bytes FROM segment"))
 
+    def by_path(self, paths: Iterable[str]) -> list[Segment]:
+        query = f"SELECT {_COLUMNS} FROM segment WHERE path = ?"
+        with self._errors():
+            rows = [self._db.execute(query, (path,)).fetchone() for path in paths]
+        return [_segment(row) for row in rows if row is not None]
+
     def holdings(self, camera: CameraId | None = None) -> Holdings:
         where, values = ("WHERE camera = ?", (camera,)) if camera else ("", ())
         query = f"SELECT count(*), coalesce(sum(size_bytes), 0), min(start_us), max(end_us) FROM segment {where}"

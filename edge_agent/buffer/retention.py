@@ -16,7 +16,7 @@ from pathlib import Path
 from edge_agent.buffer.index import DeleteReason, Index
 from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
-from edge_agent.files import sync_folder
+from edge_agent.files import fsync_folder
 from edge_agent.model import Segment
 
 _log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Deleter:
 def _sync_or_remove(folder: Path) -> None:
     """Make the unlinks durable; an empty day's folder goes with its last file."""
     with suppress(FileNotFoundError):
-        sync_folder(folder)
+        fsync_folder(folder)
     with suppress(OSError):
         folder.rmdir()
 

@@ -1,0 +1,428 @@
+"""The agent's main thread: one loop that hears the children, the broker and the local socket, and decides.
+
+Everything comes in through one queue, so that the index, the journal, the documents and the door have one owner
+(`docs/architecture.md` lists who owns what).  Nothing here waits for a camera or for the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_agent import __version__
+from edge_agent.buffer.documents import Documents
+from edge_agent.buffer.index import Index
+from edge_agent.buffer.ledger import Ledger
+from edge_agent.buffer.library import Library
+from edge_agent.buffer.outbox import Outbox
+from edge_agent.buffer.retention import Deleter, rule_of
+from edge_agent.cameras import Cameras
+from edge_agent.capture.alarms import Region
+from edge_agent.capture.job import CameraJob, RecorderJob
+from edge_agent.capture.job import encode_job as encode_recorder_job
+from edge_agent.capture.watch_job import WatchedCamera, WatcherJob, encode_watcher_job
+from edge_agent.children import Child, Ended, Heard, Keeper
+from edge_agent.clock import US, Clock
+from edge_agent.config import Camera, Config, read_secret
+from edge_agent.errors import ArchiveError, EdgeError
+from edge_agent.health import NodeProbe
+from edge_agent.messages import (
+    AlarmRaised,
+    CameraChanged,
+    CameraStats,
+    ExportStep,
+    Progress,
+    SegmentClosed,
+    SegmentOpened,
+)
+from edge_agent.model import Alarm, CameraId, Interval
+from edge_agent.ticker import Periodic, Ticker
+from edge_agent.trust.age import Identity
+from edge_agent.trust.door import Door
+from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
+from edge_agent.trust.nonces import NonceStore
+from edge_agent.trust.policy import Access
+from edge_agent.uplink.commands import Commands
+from edge_agent.uplink.exporter import EXPORTER_JOB, ExporterJob
+from edge_agent.uplink.exports import Exports, Release, ReleaseNews
+from edge_agent.uplink.link import LinkState, Received
+from edge_agent.uplink.local import LocalReplies, LocalSocket
+from edge_agent.uplink.node import NodeLink, is_online
+from edge_agent.uplink.payloads import CameraReport, Gaps, Health, Reply, Undelivered, encode
+from edge_agent.uplink.topics import Topics
+from edge_agent.watchdog import Watchdog
+from edge_agent.when import from_us
+
+_log = logging.getLogger(__name__)
+RECORDER, WATCHER, EXPORTER = "recorder", "watcher", "exporter"
+STOP_S = 8.0
+"""What the children get to finish their files."""
+LOOP_S = 0.5
+DAY_US = 86400 * US
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCommand:
+    """Somebody at the node sent a command."""
+
+    token: bytes
+    replies: LocalReplies
+
+
+Event = Heard | Ended | LinkState | Received | LocalCommand
+
+
+class Agent:
+    """Built from a configuration and the node's identities; `run` ends when `stop` is set."""
+
+    def __init__(
+        self,
+        config: Config,
+        identities: Sequence[Identity],
+        clock: Clock,
+        stop: threading.Event,
+        watchdog: Watchdog,
+        lock_fd: int,
+    ) -> None:
+        self._config, self._identities, self._clock, self._stop = config, identities, clock, stop
+        self._watchdog, self._lock_fd = watchdog, lock_fd
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        data = config.data_dir
+        config.archive_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        staging = data / "exports"
+        staging.mkdir(exist_ok=True, mode=0o700)
+        self._staging = staging
+
+        self._index = Index(config.index_path, clock)
+        self._ledger = Ledger(config.archive_dir, self._index, identities, clock)
+        self._library = Library(config.archive_dir, self._index, identities, clock)
+        keep = config.retention
+        self._deleter = Deleter(
+            config.archive_dir, self._index, rule_of(keep.days, keep.max_size, keep.min_free), clock
+        )
+        self._journal = Journal(config.journal_path, clock)
+        people = {person.person_id: person for person in (entry.person() for entry in config.person)}
+        nonces = NonceStore(data / "nonces.sqlite", clock)
+        self._door = Door(people, config.audience, self._journal, nonces, clock)
+        self._cameras = Cameras(config.camera)
+        self._probe = NodeProbe(config.archive_dir, clock)
+
+        self._node: NodeLink | None = None
+        if config.mqtt is not None:
+            outbox = Outbox(data / "outbox.sqlite", clock=clock)
+            topics = Topics(config.site, config.node)
+            self._node = NodeLink(config.mqtt, topics, outbox, clock, self._events.put, self._events.put)
+        documents = Documents(data / "documents.json", clock)
+        self._exports = Exports(documents, staging, self._journal, clock, self._start_exporter, self._release_news)
+        self._commands = Commands(
+            config, self._door, self._exports, self.health, self._has_footage, self._broadcast, clock
+        )
+        self._recorder = Keeper(self._start_recorder, clock)
+        self._watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
+        self._exporter: Child | None = None
+        self._more_to_sweep = False
+        self._ticker = Ticker(
+            [
+                Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
+                Periodic("retention", 30, self._sweep),
+                Periodic("refusals", 60, self._door.settle),
+            ],
+            clock,
+        )
+
+    def wake(self) -> None:
+        """Make the loop look at `stop`; safe in a signal handler's thread."""
+        self._events.put(None)
+
+    def run(self) -> None:
+        """Start in order, loop, stop in reverse."""
+        self._note(JournalEntry(JournalKind.START, Outcome.DONE, reason=f"edge-agent {__version__}"))
+        unfinished = self._ledger.reconcile()
+        self._recorder.look()
+        self._ledger.recover(unfinished)
+        socket = LocalSocket(self._config.socket_path, self._take_local)
+        try:
+            if self._node:
+                self._node.start()
+            if self._watcher:
+                self._watcher.look()
+            self._watchdog.ready(f"{len(self._config.camera)} cameras")
+            while not self._stop.is_set():
+                self._turn()
+        finally:
+            self._watchdog.stopping()
+            socket.close()
+            self._stop_children()
+            self._door.settle(now=True)
+            self._note(JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
+            if self._node:
+                self._node.stop()
+            self._index.close()
+
+    def health(self) -> Health:
+        """What the health message says now."""
+        node, holdings = self._probe.look(), self._index.holdings()
+        return Health(
+            at_us=self._clock.utc_us(),
+            version=__version__,
+            uptime_s=node.uptime_s,
+            cpu_percent=node.cpu_percent,
+            load_1m=node.load_1m,
+            memory_used_bytes=node.memory_used_bytes,
+            memory_total_bytes=node.memory_total_bytes,
+            temperature_c=node.temperature_c,
+            disk_total_bytes=node.disk_total_bytes,
+            disk_free_bytes=node.disk_free_bytes,
+            archive_bytes=holdings.size_bytes,
+            oldest_footage_us=holdings.first_us,
+            mqtt_protocol=self._node.protocol if self._node else None,
+            outbox=self._node.undelivered() if self._node else Undelivered(),
+            cameras=self._cameras.reports(self._gaps_of_a_day),
+        )
+
+    def _turn(self) -> None:
+        """One turn of the loop: an event if there is one, then what is due."""
+        try:
+            event = self._events.get(timeout=self._ticker.idle_s(LOOP_S))
+        except queue.Empty:
+            event = None
+        try:
+            if event is not None:
+                self._handle(event)
+        except EdgeError as error:
+            _log.error("%s: %s", type(event).__name__, error)
+        self._recorder.look()
+        if self._watcher:
+            self._watcher.look()
+        try:
+            self._exports.look()
+            if self._more_to_sweep:
+                self._sweep()
+        except EdgeError as error:
+            _log.error("%s", error)
+        self._ticker.run_due()
+        if self._recorder.alive:
+            self._watchdog.progress()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Heard(child=child, message=message) if child == RECORDER:
+                self._recorder.progressed()
+                self._hear_recorder(message)
+            case Heard(child=child, message=message) if child == WATCHER:
+                assert self._watcher is not None
+                self._watcher.progressed()
+                self._hear_watcher(message)
+            case Heard(message=ExportStep() as step):
+                self._exports.stepped(step)
+            case Ended(child=child, code=code):
+                self._child_ended(child, code)
+            case LinkState() if self._node and is_online(event):
+                self._node.online()
+                self._tell_health()
+                for camera in self._config.camera:
+                    self._node.camera(camera.camera_id, self._report(camera.camera_id))
+            case Received(payload=payload, retain=False):
+                self._commands.take(payload, Access.REMOTE, self._broadcast)
+            case LocalCommand(token=token, replies=replies):
+                self._commands.take(token, Access.DIRECT, lambda reply: _answer_locally(replies, reply))
+
+    def _hear_recorder(self, message: object) -> None:
+        match message:
+            case SegmentOpened():
+                for gap in self._ledger.opened(message):
+                    _log.warning(
+                        "camera %s: %.1f s are missing (%s: %s)",
+                        gap.camera,
+                        gap.interval.seconds,
+                        gap.cause,
+                        gap.evidence,
+                    )
+            case SegmentClosed(segment=segment):
+                self._ledger.closed(segment)
+                _log.info("sealed %s, %.1f s", segment.path, segment.interval.seconds)
+            case CameraChanged(camera=camera):
+                _log.info("camera %s: %s %s", camera, message.state, message.detail)
+                for alarm in self._cameras.recorder_says(message):
+                    self._alarm(alarm)
+                if self._node:
+                    self._node.camera(camera, self._report(camera))
+            case CameraStats():
+                self._cameras.recorder_counts(message)
+            case Progress(dropped=dropped) if dropped:
+                _log.warning("the recorder had to drop %d messages", dropped)
+
+    def _hear_watcher(self, message: object) -> None:
+        match message:
+            case AlarmRaised(alarm=alarm):
+                self._cameras.watcher_alarms(alarm)
+                self._alarm(alarm)
+            case CameraChanged():
+                self._cameras.watcher_says(message)
+
+    def _alarm(self, alarm: Alarm) -> None:
+        _log.info("alarm %s %s %s on %s", alarm.alarm_id, alarm.nature, alarm.phase, alarm.camera)
+        if self._node:
+            self._node.alarm(alarm, self._cameras.name(alarm.camera), self._cameras.zone_name(alarm.camera, alarm.zone))
+
+    def _child_ended(self, child: str, code: int) -> None:
+        _log.log(logging.INFO if code == 0 else logging.ERROR, "%s ended (%d)", child, code)
+        if child == RECORDER:
+            self._recorder.ended()
+            self._cameras.recorder_died()
+            self._ledger.recover_open()
+        elif child == WATCHER:
+            assert self._watcher is not None
+            self._watcher.ended()
+            for alarm in self._cameras.watcher_died(self._clock.utc_us()):
+                self._alarm(alarm)
+        else:
+            self._exporter = None
+            self._exports.ended(code)
+
+    # -- children -------------------------------------------------------------------------------------------------
+
+    def _start_recorder(self) -> Child:
+        own = [str(identity.recipient) for identity in self._identities] if self._config.archive.node_reads else []
+        job = RecorderJob(
+            archive_dir=str(self._config.archive_dir),
+            recipients=tuple(dict.fromkeys([*own[:1], *self._config.archive.recipients])),
+            cameras=tuple(
+                CameraJob(c.camera_id, c.url, c.username, _password(c), c.audio) for c in self._config.camera
+            ),
+            segment_s=self._config.archive.segment_s,
+            flush_s=self._config.archive.flush_s,
+        )
+        return self._child(RECORDER, "edge_agent.capture.recorder", encode_recorder_job(job))
+
+    def _start_watcher(self) -> Child:
+        job = WatcherJob(
+            cameras=tuple(
+                WatchedCamera(
+                    id=c.camera_id,
+                    url=c.sub_url or c.url,
+                    keyframes_only=c.sub_url is None,
+                    username=c.username,
+                    password=_password(c),
+                    fps=c.watch.fps,
+                    min_area=c.watch.min_area,
+                    zones=tuple(Region(zone.id, zone.polygon) for zone in c.watch.zone),
+                )
+                for c in self._config.camera
+                if c.watch.enabled
+            ),
+            timezone=self._config.timezone,
+            language=self._config.language,
+        )
+        return self._child(WATCHER, "edge_agent.capture.watcher", encode_watcher_job(job))
+
+    def _start_exporter(self, release: Release) -> None:
+        args = release.export
+        camera, target = CameraId(args.camera), self._config.target_named(args.target)
+        if target is None:
+            self._exports.stepped(ExportStep(release.id, "failed", error=f"target {args.target} is gone"))
+            self._exports.ended(0)
+            return
+        job = ExporterJob(
+            job_id=release.id,
+            archive_dir=str(self._config.archive_dir),
+            segments=tuple(self._library.segments(camera, args.interval)),
+            interval=args.interval,
+            identities=tuple(str(identity) for identity in self._identities),
+            recipient=args.recipient,
+            target=target,
+            staging_dir=str(self._staging),
+            name=_clip_name(self._config, args.camera, args.interval, release.id),
+        )
+        self._exporter = self._child(EXPORTER, "edge_agent.uplink.exporter", EXPORTER_JOB.encode(job))
+
+    def _child(self, name: str, module: str, job: bytes) -> Child:
+        return Child(name, module, job, self._events.put, keep_fds=(self._lock_fd,))
+
+    def _stop_children(self) -> None:
+        """All at once; the recorder's last words are still heard, for they are the ends of its files."""
+        keepers = [keeper for keeper in (self._watcher, self._recorder) if keeper is not None]
+        children = [child for child in (self._exporter, *(keeper.child for keeper in keepers)) if child is not None]
+        for child in children:
+            child.stop()
+        deadline = self._clock.monotonic() + STOP_S
+        running = {child.name for child in children}
+        while running and (left := deadline - self._clock.monotonic()) > 0:
+            try:
+                event = self._events.get(timeout=left)
+            except queue.Empty:
+                break
+            try:
+                match event:
+                    case Ended(child=name):
+                        running.discard(name)
+                    case Heard(child=name, message=SegmentOpened() | SegmentClosed() as message) if name == RECORDER:
+                        self._hear_recorder(message)
+                    case Heard(child=name, message=AlarmRaised() as message) if name == WATCHER:
+                        self._hear_watcher(message)
+            except EdgeError as error:
+                _log.error("while stopping: %s", error)
+        for child in children:
+            if child.name in running:
+                _log.error("%s did not end in %.0f s: killed", child.name, STOP_S)
+                child.kill()
+                child.wait(STOP_S)
+
+    # -- what others ask of the loop --------------------------------------------------------------------------------
+
+    def _take_local(self, token: bytes, replies: LocalReplies) -> None:
+        self._events.put(LocalCommand(token, replies))
+
+    def _broadcast(self, reply: Reply) -> None:
+        if self._node:
+            self._node.reply(reply)
+
+    def _release_news(self, news: ReleaseNews) -> None:
+        self._commands.release_news(news)
+
+    def _has_footage(self, camera: CameraId, interval: Interval) -> bool:
+        return bool(self._library.segments(camera, interval))
+
+    def _report(self, camera: CameraId) -> CameraReport:
+        return self._cameras.report(camera, self._gaps_of_a_day(camera))
+
+    def _gaps_of_a_day(self, camera: CameraId) -> Gaps:
+        now_us = self._clock.utc_us()
+        day = Interval(now_us - DAY_US, now_us)
+        missing = [gap.interval.clipped(day) for gap in self._index.gaps(camera, day)]
+        return Gaps(count=len(missing), seconds=round(sum(gap.seconds for gap in missing), 3))
+
+    def _tell_health(self) -> None:
+        if self._node:
+            self._node.health(self.health())
+
+    def _sweep(self) -> None:
+        swept = self._deleter.sweep()
+        if swept.by_age or swept.by_space:
+            reason = f"{swept.by_age} recordings by age, {swept.by_space} for want of space"
+            args = {"by_age": swept.by_age, "by_space": swept.by_space, "freed_bytes": swept.freed_bytes}
+            self._note(JournalEntry(JournalKind.DELETION, Outcome.DONE, reason=reason, args=args))
+        self._more_to_sweep = swept.more
+
+    def _note(self, entry: JournalEntry) -> None:
+        """What is no access: recording goes on when the journal can't."""
+        try:
+            self._journal.append(entry)
+        except ArchiveError as error:
+            _log.critical("not journalled: %s: %s", entry.kind, error)
+
+
+def _password(camera: Camera) -> str | None:
+    return read_secret(camera.password_file) if camera.password_file else None
+
+
+def _answer_locally(replies: LocalReplies, reply: Reply) -> None:
+    replies.send(encode(reply), final=reply.state.final)
+
+
+def _clip_name(config: Config, camera: str, interval: Interval, release: str) -> str:
+    start = from_us(interval.start_us).strftime("%Y%m%dT%H%M%SZ")
+    return f"{config.site}_{config.node}_{camera}_{start}_{interval.seconds:.0f}s_{release[:8]}.mp4.age"

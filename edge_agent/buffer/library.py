@@ -1,0 +1,99 @@
+"""The archive as its readers see it: the segments of a camera and an interval, unsealed as they are read.
+
+Beside what the index knows, the file that the recorder is writing now is a segment too: what has reached the disk of it
+can be read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from edge_agent.buffer.index import Index
+from edge_agent.buffer.segments import SegmentName
+from edge_agent.clock import Clock
+from edge_agent.errors import ArchiveError
+from edge_agent.model import CameraId, Interval, Segment
+from edge_agent.trust.age import AgeReader, Identity
+from edge_agent.when import from_us
+
+SETTLE_S = 3.0
+"""What a camera sent so long ago is in its file, save for what the sealer holds back (64 KiB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSegment:
+    """One file, to be opened with the node's identities."""
+
+    segment: Segment
+    root: Path
+    identities: tuple[Identity, ...]
+
+    def open(self) -> AgeReader:
+        """A seekable reader of the plain fragmented MP4; ArchiveError when it is gone or sealed to others."""
+        path = self.root / self.segment.path
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
+        file = os.fdopen(fd, "rb")
+        try:
+            return _OpenSegment(file, self.identities)
+        except BaseException:
+            file.close()
+            raise
+
+
+class _OpenSegment(AgeReader):
+    """Closes the file with itself."""
+
+    def __init__(self, file: BinaryIO, identities: Sequence[Identity]) -> None:
+        super().__init__(file, identities)
+        self._file = file
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+
+class Library:
+    """Finds recordings; reads the index beside the agent that writes it."""
+
+    def __init__(self, root: Path, index: Index, identities: Sequence[Identity], clock: Clock) -> None:
+        self._root = root
+        self._index = index
+        self._identities = tuple(identities)
+        self._clock = clock
+
+    def segments(self, camera: CameraId, interval: Interval) -> list[Segment]:
+        """Everything of a camera that overlaps the interval, in time order, the file being written included."""
+        indexed = self._index.segments(camera, interval)
+        known = {segment.path for segment in indexed}
+        found = [
+            segment
+            for segment in self._unfinished(camera, interval)
+            if segment.path not in known and segment.interval.overlaps(interval)
+        ]
+        return sorted([*indexed, *found], key=lambda segment: (segment.start_us, segment.path))
+
+    def sources(self, camera: CameraId, interval: Interval) -> list[SealedSegment]:
+        return [SealedSegment(segment, self._root, self._identities) for segment in self.segments(camera, interval)]
+
+    def _unfinished(self, camera: CameraId, interval: Interval) -> Iterator[Segment]:
+        """Files that are not closed; they end now, as far as one can tell from outside."""
+        now_us = self._clock.utc_us()
+        day = from_us(interval.start_us).date() - timedelta(days=1)
+        last = from_us(min(interval.end_us, now_us)).date()
+        while day <= last:
+            folder = self._root / camera / day.isoformat()
+            for entry in os.scandir(folder) if folder.is_dir() else ():
+                name = SegmentName.parse(f"{camera}/{day.isoformat()}/{entry.name}")
+                status = entry.stat(follow_symlinks=False)
+                if name is not None and entry.is_file(follow_symlinks=False) and status.st_mode & 0o200:
+                    end_us = max(now_us, name.start_us)
+                    yield Segment(camera, str(name), name.start_us, end_us, status.st_size, None, None)
+            day += timedelta(days=1)

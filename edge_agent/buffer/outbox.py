@@ -1,0 +1,339 @@
+"""What must arrive, kept on disk until the broker has acknowledged it (`docs/mqtt.md`, "The outbox").
+
+SQLite with a write-ahead log and synchronous=FULL: a message is on the disk when `put` returns, and is gone only after
+`done`.  One lock makes it safe for the agent's loop (which puts) and the uplink's thread (which sends).
+
+Order: alarms and answers leave in the order they came; pictures likewise, after them, so that the pictures of a long
+outage don't stand in a live alarm's way.
+
+Bound: the messages may take `max_bytes`.  What no longer fits drives out the oldest pictures first, then the oldest
+alarms, then the oldest answers; every loss is counted, and `losses()` says how many of which kind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import TypeVar
+
+from edge_agent.clock import US, Clock, SystemClock
+from edge_agent.errors import ArchiveError
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+MAX_BYTES = 256_000_000
+REJECTED_KEPT_BYTES = 8_000_000
+SET_ASIDE_KEPT = 3
+ROW_BYTES = 200
+"""What SQLite needs for a message beside its topic and payload, rounded up."""
+
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_SETTINGS = ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 4194304")
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS item (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, keep INTEGER NOT NULL, at_us INTEGER NOT NULL,
+    topic TEXT NOT NULL, retain INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS item_lane ON item (keep = 0, id);
+CREATE INDEX IF NOT EXISTS item_keep ON item (keep, id);
+CREATE TABLE IF NOT EXISTS rejected (
+    id INTEGER PRIMARY KEY, keep INTEGER NOT NULL, at_us INTEGER NOT NULL, topic TEXT NOT NULL, retain INTEGER NOT NULL,
+    payload BLOB NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+
+class Keep(IntEnum):
+    """How long a message holds its place when the outbox is full: the smallest is dropped first."""
+
+    PICTURE = 0
+    ALARM = 1
+    ANSWER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    item_id: int
+    topic: str
+    payload: bytes
+    retain: bool
+    keep: Keep
+    at_us: int
+    """When it was put."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that the broker will not have."""
+
+    item: OutboxItem
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What will never be sent, since this outbox began; zeros are the normal state."""
+
+    pictures: int = 0
+    alarms: int = 0
+    answers: int = 0
+    rejected: int = 0
+
+
+class Outbox:
+    """A durable queue of MQTT messages in one SQLite file.
+
+    A file that is not a sound database is set aside as `<name>.corrupt-<utc>` and a new one is begun; `set_aside` names
+    it then.  The methods raise ArchiveError when the disk is full, read-only or failing; the constructor never does, so
+    that an agent can start with a failing disk: each later call tries the file again.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, clock: Clock | None = None) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._listeners: list[Callable[[], None]] = []
+        self.set_aside: Path | None = None
+        self._db: sqlite3.Connection | None = None
+        self._size_bytes = 0
+        self._depth = 0
+        try:
+            with self._guarded():
+                self._connected()
+        except ArchiveError as error:
+            log.error("%s; each use tries again", error)
+
+    def watch(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called after every put, on the putting thread; it must only wake somebody."""
+        self._listeners.append(listener)
+
+    def put(self, topic: str, payload: bytes, *, retain: bool = False, keep: Keep = Keep.ALARM) -> int:
+        """Keep a message; it is on the disk when this returns its id."""
+        size = _size(topic, payload)
+        if size > self._max_bytes:
+            raise ArchiveError(f"outbox: a message of {len(payload)} bytes for {topic} is larger than the outbox")
+        with self._guarded():
+            item_id = self._in_transaction(lambda db: self._insert(db, topic, payload, retain, keep, size))
+        for listener in self._listeners:
+            listener()
+        return item_id
+
+    def next(self, limit: int, *, skip: Collection[int] = (), keep: Collection[Keep] = tuple(Keep)) -> list[OutboxItem]:
+        """The first `limit` messages of these kinds in sending order, without those whose ids are in `skip`."""
+        marks = ",".join("?" * len(skip))
+        kinds = ",".join(str(int(kind)) for kind in keep)
+        query = (
+            f"SELECT id, topic, payload, retain, keep, at_us FROM item WHERE id NOT IN ({marks}) AND keep IN ({kinds})"
+        )
+        with self._guarded():
+            rows = self._in_transaction(
+                lambda db: db.execute(f"{query} ORDER BY keep = 0, id LIMIT ?", (*skip, limit)).fetchall(), "BEGIN"
+            )
+        return [OutboxItem(row[0], row[1], row[2], bool(row[3]), Keep(row[4]), row[5]) for row in rows]
+
+    def done(self, *item_ids: int) -> None:
+        """Forget messages that were acknowledged; ids that are no longer here are passed over."""
+        if not item_ids:
+            return
+        with self._guarded():
+            self._in_transaction(lambda db: self._remove(db, item_ids))
+            if self._depth == 0 and self._db:
+                # As a script, for only a script is stepped to its end when it gives no columns: a page is a step.
+                self._db.executescript("PRAGMA incremental_vacuum")
+
+    def reject(self, item_id: int, reason: str) -> None:
+        """Take a refused message out of the queue; the newest stay with the reason, within `REJECTED_KEPT_BYTES`."""
+        with self._guarded():
+            self._in_transaction(lambda db: self._set_rejected(db, item_id, reason))
+
+    def rejected(self) -> list[Rejected]:
+        """The refused messages that are still kept, oldest first."""
+        query = "SELECT id, topic, payload, retain, keep, at_us, reason FROM rejected ORDER BY id"
+        with self._guarded():
+            rows = self._in_transaction(lambda db: db.execute(query).fetchall(), "BEGIN")
+            return [Rejected(OutboxItem(r[0], r[1], r[2], bool(r[3]), Keep(r[4]), r[5]), r[6]) for r in rows]
+
+    def depth(self) -> int:
+        """How many messages wait."""
+        return self._depth
+
+    def size_bytes(self) -> int:
+        """What they take of the bound."""
+        return self._size_bytes
+
+    def losses(self) -> Losses:
+        with self._guarded():
+            query = "SELECT name, value FROM counter"
+            rows = dict(self._in_transaction(lambda db: db.execute(query).fetchall(), "BEGIN"))
+        return Losses(rows.get("PICTURE", 0), rows.get("ALARM", 0), rows.get("ANSWER", 0), rows.get("rejected", 0))
+
+    def close(self) -> None:
+        with self._lock:
+            self._disconnect()
+
+    def _insert(self, db: sqlite3.Connection, topic: str, payload: bytes, retain: bool, keep: Keep, size: int) -> int:
+        while self._size_bytes + size > self._max_bytes and self._drop_oldest(db):
+            pass
+        cursor = db.execute(
+            "INSERT INTO item (keep, at_us, topic, retain, payload) VALUES (?, ?, ?, ?, ?)",
+            (int(keep), self._clock.utc_us(), topic, int(retain), payload),
+        )
+        self._size_bytes += size
+        self._depth += 1
+        return int(cursor.lastrowid or 0)
+
+    def _drop_oldest(self, db: sqlite3.Connection) -> bool:
+        row = db.execute("SELECT id, keep, topic FROM item ORDER BY keep, id LIMIT 1").fetchone()
+        if row is None:
+            return False
+        self._remove(db, (row[0],))
+        _count(db, Keep(row[1]).name)
+        log.warning("outbox full: dropped the oldest %s, for %s", Keep(row[1]).name.lower(), row[2])
+        return True
+
+    def _remove(self, db: sqlite3.Connection, item_ids: Collection[int]) -> None:
+        for item_id in item_ids:
+            row = db.execute("DELETE FROM item WHERE id = ? RETURNING topic, payload", (item_id,)).fetchone()
+            if row:
+                self._size_bytes -= _size(*row)
+                self._depth -= 1
+
+    def _set_rejected(self, db: sqlite3.Connection, item_id: int, reason: str) -> None:
+        columns = "id, keep, at_us, topic, retain, payload"
+        moved = db.execute(
+            f"INSERT OR REPLACE INTO rejected ({columns}, reason) SELECT {columns}, ? FROM item WHERE id = ?",
+            (reason, item_id),
+        )
+        if moved.rowcount:
+            self._remove(db, (item_id,))
+            _count(db, "rejected")
+            db.execute(
+                "DELETE FROM rejected WHERE id IN (SELECT id FROM (SELECT id, sum(length(payload) + ?) OVER"
+                " (ORDER BY id DESC) AS total FROM rejected) WHERE total > ?)",
+                (ROW_BYTES, REJECTED_KEPT_BYTES),
+            )
+
+    def _in_transaction(self, work: Callable[[sqlite3.Connection], Answer], begin: str = "BEGIN IMMEDIATE") -> Answer:
+        """Do `work` wholly or not at all; once more, on a new file, when the old one proves corrupt."""
+        try:
+            return self._attempt(work, begin)
+        except sqlite3.DatabaseError as error:
+            if not _is_corrupt(error):
+                raise
+            self._begin_anew(error)
+            return self._attempt(work, begin)
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], Answer], begin: str) -> Answer:
+        db = self._connected()
+        before = self._size_bytes, self._depth
+        try:
+            db.execute(begin)
+            answer = work(db)
+            db.execute("COMMIT")
+        except sqlite3.Error:
+            self._size_bytes, self._depth = before
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return answer
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._db is None:
+            try:
+                self._connect()
+            except sqlite3.DatabaseError as error:
+                if not _is_corrupt(error):
+                    raise
+                self._begin_anew(error)
+        assert self._db is not None
+        return self._db
+
+    def _connect(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
+        try:
+            for setting in _SETTINGS:
+                db.execute(f"PRAGMA {setting}")
+            found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise _corruption(found)
+            db.executescript(_SCHEMA)
+            self._depth, self._size_bytes = db.execute(
+                "SELECT count(*), coalesce(sum(length(CAST(topic AS BLOB)) + length(payload) + ?), 0) FROM item",
+                (ROW_BYTES,),
+            ).fetchone()
+        except sqlite3.Error:
+            db.close()
+            raise
+        self._db = db
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Set the broken file aside with its log; only the newest few such files stay, so they can't fill the disk."""
+        self._disconnect()
+        stamp = datetime.fromtimestamp(self._clock.utc_us() / US, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        aside = self._path.with_name(f"{self._path.name}.corrupt-{stamp}")
+        for suffix in ("", "-wal", "-shm"):
+            part = self._path.with_name(self._path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        _fsync_folder(self._path.parent)
+        self.set_aside = aside
+        log.error("the outbox %s is corrupt (%s): set aside as %s, a new one begun", self._path, error, aside.name)
+        mains = sorted(p for p in self._path.parent.glob(f"{self._path.name}.corrupt-*Z"))
+        for old in mains[:-SET_ASIDE_KEPT]:
+            for suffix in ("", "-wal", "-shm"):
+                old.with_name(old.name + suffix).unlink(missing_ok=True)
+        self._connect()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """The lock, and the translation of what SQLite and the file system say."""
+        with self._lock:
+            try:
+                yield
+            except (sqlite3.Error, OSError) as error:
+                raise ArchiveError(f"outbox {self._path}: {error}; check the disk's space and health") from error
+
+
+def _size(topic: str, payload: bytes) -> int:
+    return len(topic.encode()) + len(payload) + ROW_BYTES
+
+
+def _count(db: sqlite3.Connection, name: str) -> None:
+    db.execute(
+        "INSERT INTO counter VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
+        (name,),
+    )
+
+
+def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _CORRUPT
+
+
+def _corruption(found: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(found)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,334 @@
+"""The archive's files: their names, how one is made, sealed and closed, and what the folders hold (`docs/archive.md`).
+
+A closed file carries its end outside: its modification time is the recording's end in UTC, and its mode says that it is
+closed (0440 whole, 0400 torn).  So the index can be rebuilt without a key and without opening anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_agent.buffer.mp4 import TrackKind
+from edge_agent.buffer.mp4_read import read_fragments
+from edge_agent.clock import US
+from edge_agent.errors import ArchiveError
+from edge_agent.model import CameraId
+from edge_agent.trust.age import AgeReader, AgeWriter, Identity, NoIdentityError, Recipient
+
+_log = logging.getLogger(__name__)
+
+WHOLE_MODE, TORN_MODE, OPEN_MODE = 0o440, 0o400, 0o600
+MAX_SEGMENT_US = 24 * 3600 * US
+"""No segment is longer; an end farther from its start is somebody else's modification time."""
+_BUFFER_BYTES = 1 << 20
+_MAX_START_US = 253_402_300_800 * US
+"""The year 10000, where dates get longer."""
+_FILE = re.compile(r"(0|[1-9][0-9]{0,17})_([0-9]{6,12})\.mp4\.age", re.ASCII)
+_CAMERA = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SegmentName:
+    """What a segment's path says; `str()` is the path relative to the archive's folder."""
+
+    camera: CameraId
+    start_us: int
+    sequence: int
+    """Grows with each file of a camera while the recorder lives."""
+
+    @property
+    def folder(self) -> str:
+        """`<camera>/<UTC date of the start>`."""
+        return f"{self.camera}/{datetime.fromtimestamp(self.start_us // US, UTC):%Y-%m-%d}"
+
+    def __str__(self) -> str:
+        return f"{self.folder}/{self.start_us}_{self.sequence:06d}.mp4.age"
+
+    @classmethod
+    def parse(cls, path: str) -> SegmentName | None:
+        """From a relative path; None for anything that `str()` of a name would not give."""
+        parts = path.split("/")
+        if len(parts) != 3 or not _CAMERA.fullmatch(parts[0]):
+            return None
+        found = _FILE.fullmatch(parts[2])
+        if found is None or int(found[1]) >= _MAX_START_US:
+            return None
+        name = cls(CameraId(parts[0]), int(found[1]), int(found[2]))
+        return name if str(name) == path else None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSegment:
+    """A file of the archive, looked at from outside."""
+
+    camera: CameraId
+    path: str
+    """Relative to the archive's folder."""
+    start_us: int
+    closed: bool
+    end_us: int | None
+    """None for a file that was not closed, and when its modification time can't be its end."""
+    size_bytes: int
+    torn: bool
+    """Closed, but without its last part; an open file may be torn too."""
+    modified_us: int
+    """Of a file that was not closed, about when the last bytes came."""
+
+
+class SegmentFile:
+    """One file while it is written: seals what comes, hands it to the system in `push`, to the disk in `sync`.
+
+    Owned by one thread.  Every method may raise ArchiveError; after that only `abandon` makes sense.
+    """
+
+    def __init__(self, archive: Path, name: SegmentName, recipients: Sequence[Recipient]) -> None:
+        """Create the file, which must not exist, and make its directory entry durable."""
+        self.name = name
+        self.size_bytes = 0
+        """Sealed bytes handed to the system."""
+        self.path = archive / str(name)
+        self._buffer = bytearray()
+        self._sha256 = hashlib.sha256()
+        self._unsynced = False
+        try:
+            self._fd = _create(self.path)
+        except OSError as error:
+            raise self._error("cannot be created", error) from error
+        self._age = AgeWriter(_Sink(self._take), recipients)
+
+    def write(self, plain: bytes) -> None:
+        """Seal bytes of the recording; up to 64 KiB stay in the sealer until more come."""
+        self._age.write(plain)
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self.push()
+
+    def push(self) -> None:
+        """Hand what is sealed to the system: it survives the end of this process."""
+        if not self._buffer:
+            return
+        view = memoryview(bytes(self._buffer))
+        try:
+            while view:
+                written = os.write(self._fd, view)
+                self._sha256.update(view[:written])
+                self.size_bytes += written
+                view = view[written:]
+        except OSError as error:
+            raise self._error("cannot be written", error) from error
+        self._buffer.clear()
+        self._unsynced = True
+
+    def sync(self) -> None:
+        """Hand what was pushed to the disk: it survives a power cut."""
+        if not self._unsynced:
+            return
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self._error("cannot be written to the disk", error) from error
+        self._unsynced = False
+
+    def close(self, end_us: int) -> str:
+        """Finish the file; its SHA-256 in hex."""
+        self._age.finish()
+        self.push()
+        self.sync()
+        self._mark(end_us, WHOLE_MODE)
+        return self._sha256.hexdigest()
+
+    def abandon(self, end_us: int | None) -> None:
+        """Leave a file whose disk failed: mark it torn, ending at `end_us`, or remove it when that is None.  Does what
+        the disk still allows and raises nothing."""
+        with suppress(ArchiveError, OSError):
+            if end_us is None:
+                self._end_fd()
+                self.path.unlink()
+                _fsync_folder(self.path.parent)
+            else:
+                self._mark(end_us, TORN_MODE)
+
+    def _mark(self, end_us: int, mode: int) -> None:
+        try:
+            _mark(self._fd, end_us, mode)
+            _fsync_folder(self.path.parent)
+        except OSError as error:
+            raise self._error("cannot be closed", error) from error
+        finally:
+            self._end_fd()
+
+    def _end_fd(self) -> None:
+        # another thread may get the same number the moment it is free, so it is never used twice
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _take(self, sealed: bytes) -> int:
+        self._buffer += sealed
+        return len(sealed)
+
+    def _error(self, what: str, error: OSError) -> ArchiveError:
+        return ArchiveError(f"camera {self.name.camera}: {self.path} {what}: {error.strerror}")
+
+
+def mark_torn(path: Path, end_us: int) -> None:
+    """Close from outside a file that its recorder could not close, so that it need not be examined again."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _mark(fd, end_us, TORN_MODE)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be marked as torn: {error.strerror}") from error
+
+
+def scan(archive: Path) -> Iterator[FoundSegment]:
+    """Every segment under the archive's folder, by camera, date and name; whatever else is there is passed over.
+
+    Symbolic links are not followed.  What can't be read is logged and left out; a missing archive is empty.
+    """
+    for camera in _entries(archive, folders=True):
+        for day in _entries(archive / camera.name, folders=True) if _CAMERA.fullmatch(camera.name) else ():
+            for entry in _entries(archive / camera.name / day.name, folders=False):
+                found = _found(f"{camera.name}/{day.name}/{entry.name}", entry)
+                if found is not None:
+                    yield found
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the inside of a file says; `end_us` is None when there is no picture in it."""
+
+    end_us: int | None
+    frames: int
+    torn: bool
+
+
+def examine(archive: Path, path: str, identities: Sequence[Identity]) -> Examined:
+    """Read a file's tables up to where it is torn; NoIdentityError when it is sealed to others, else ArchiveError."""
+    name = SegmentName.parse(path)
+    if name is None:
+        raise ArchiveError(f"{path} is no segment of the archive")
+    try:
+        fd = os.open(archive / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            if os.fstat(fd).st_size == 0:
+                return Examined(None, 0, True)
+            reader = AgeReader(file, identities)
+            movie = read_fragments(reader, salvage=True)
+            torn = movie.torn or reader.torn
+    except NoIdentityError:
+        raise
+    except ArchiveError as error:
+        raise ArchiveError(f"{archive / path}: {error}") from error
+    except OSError as error:
+        raise ArchiveError(f"{archive / path} cannot be read: {error.strerror}") from error
+    video = movie.first(TrackKind.VIDEO)
+    if video is None or not len(video.samples):
+        return Examined(None, 0, torn)
+    samples = video.samples
+    end_ticks = max(samples.pts(index) + samples.duration[index] for index in range(len(samples)))
+    end_us = name.start_us + max(0, end_ticks - video.shift_ticks) * US // video.timescale
+    return Examined(end_us, len(samples), torn)
+
+
+class _Sink:
+    """What the sealer writes to."""
+
+    def __init__(self, take: Callable[[bytes], int]) -> None:
+        self._take = take
+
+    def write(self, data: bytes, /) -> int:
+        return self._take(data)
+
+
+def _create(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        _make_folders(path.parent)
+        try:
+            fd = os.open(path, flags, OPEN_MODE)
+        except FileNotFoundError:
+            # retention removed the folder, empty until now; should the archive itself be gone, making it raises
+            continue
+        try:
+            _fsync_folder(path.parent)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+
+def _make_folders(folder: Path) -> None:
+    for step in (folder.parent, folder):
+        try:
+            step.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        _fsync_folder(step.parent)
+
+
+def _mark(fd: int, end_us: int, mode: int) -> None:
+    os.utime(fd, ns=(end_us * 1000, end_us * 1000))
+    os.fchmod(fd, mode)
+    os.fsync(fd)
+
+
+def _fsync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _entries(folder: Path, *, folders: bool) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            kept = [
+                entry
+                for entry in entries
+                if (entry.is_dir(follow_symlinks=False) if folders else entry.is_file(follow_symlinks=False))
+            ]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        _log.warning("%s cannot be read: %s", folder, error.strerror)
+        return []
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def _found(path: str, entry: os.DirEntry[str]) -> FoundSegment | None:
+    name = SegmentName.parse(path)
+    if name is None:
+        return None
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _log.warning("%s cannot be looked at: %s", entry.path, error.strerror)
+        return None
+    mode = stat.S_IMODE(status.st_mode)
+    modified_us = status.st_mtime_ns // 1000
+    closed = mode in (WHOLE_MODE, TORN_MODE)
+    plausible = name.start_us <= modified_us <= name.start_us + MAX_SEGMENT_US
+    return FoundSegment(
+        camera=name.camera,
+        path=path,
+        start_us=name.start_us,
+        closed=closed,
+        end_us=modified_us if closed and plausible else None,
+        size_bytes=status.st_size,
+        torn=mode == TORN_MODE,
+        modified_us=modified_us,
+    )

@@ -1,0 +1,111 @@
+"""What is known of each camera now: the recorder's and the watcher's words, put together for health and alarms."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from edge_agent.config import Camera
+from edge_agent.messages import CameraChanged, CameraStats
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, CameraState
+from edge_agent.uplink.payloads import CameraReport, Gaps, shown
+
+
+@dataclass(slots=True)
+class _Known:
+    camera: Camera
+    recording: CameraChanged | None = None
+    stats: CameraStats | None = None
+    watching: CameraChanged | None = None
+    lost: Alarm | None = None
+    open_alarms: dict[str, Alarm] = field(default_factory=dict)
+
+
+class Cameras:
+    """Owned by the agent's main thread."""
+
+    def __init__(self, cameras: Iterable[Camera], new_id: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
+        self._known = {camera.camera_id: _Known(camera) for camera in cameras}
+        self._new_id = new_id
+
+    def name(self, camera: CameraId) -> str:
+        return self._known[camera].camera.name or camera
+
+    def zone_name(self, camera: CameraId, zone: str | None) -> str:
+        zones = self._known[camera].camera.watch.zone
+        return next((found.name or found.id for found in zones if found.id == zone), zone or "")
+
+    def recorder_says(self, change: CameraChanged) -> list[Alarm]:
+        """Take a change of the recorder's connection; the alarms that it starts or ends."""
+        known = self._known[change.camera]
+        known.recording = change
+        if change.state is CameraState.LOST and known.lost is None:
+            known.lost = Alarm(
+                self._new_id(), change.camera, AlarmNature.LOST, AlarmPhase.START, change.at_us, change.at_us
+            )
+            return [known.lost]
+        if change.state is CameraState.RECORDING and known.lost is not None:
+            lost, known.lost = known.lost, None
+            return [_ended(lost, change.at_us)]
+        return []
+
+    def recorder_counts(self, stats: CameraStats) -> None:
+        self._known[stats.camera].stats = stats
+
+    def recorder_died(self) -> None:
+        """Until its successor speaks, nothing comes from the cameras."""
+        for known in self._known.values():
+            known.stats = None
+
+    def watcher_says(self, change: CameraChanged) -> None:
+        self._known[change.camera].watching = change
+
+    def watcher_alarms(self, alarm: Alarm) -> None:
+        """Remember which alarms are open."""
+        open_alarms = self._known[alarm.camera].open_alarms
+        if alarm.phase is AlarmPhase.END:
+            open_alarms.pop(alarm.alarm_id, None)
+        else:
+            open_alarms[alarm.alarm_id] = alarm
+
+    def watcher_died(self, at_us: int) -> list[Alarm]:
+        """The ends of the alarms that it can no longer end."""
+        ends = []
+        for known in self._known.values():
+            ends += [_ended(alarm, at_us) for alarm in known.open_alarms.values()]
+            known.open_alarms.clear()
+            known.watching = None
+        return ends
+
+    def reports(self, gaps: Callable[[CameraId], Gaps]) -> dict[str, CameraReport]:
+        """What the health message says of every camera."""
+        return {camera: self.report(camera, gaps(camera)) for camera in self._known}
+
+    def report(self, camera: CameraId, gaps: Gaps) -> CameraReport:
+        known = self._known[camera]
+        recording, stats = known.recording, known.stats
+        live = stats is not None and recording is not None and recording.state is CameraState.RECORDING
+        return CameraReport(
+            state=recording.state if recording else CameraState.CONNECTING,
+            fault=recording.fault if recording else None,
+            detail=shown(recording.detail) if recording else "",
+            name=shown(known.camera.name),
+            fps=round(stats.fps, 2) if stats and live else 0.0,
+            bitrate_bps=round(stats.bitrate_bps) if stats and live else 0.0,
+            last_frame_us=stats.last_frame_us if stats else None,
+            gaps_24h=gaps,
+            watcher=known.watching.state if known.watching else None,
+        )
+
+
+def _ended(alarm: Alarm, at_us: int) -> Alarm:
+    return Alarm(
+        alarm.alarm_id,
+        alarm.camera,
+        alarm.nature,
+        AlarmPhase.END,
+        max(at_us, alarm.at_us),
+        alarm.started_us,
+        alarm.zone,
+    )

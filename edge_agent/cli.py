@@ -1,0 +1,59 @@
+"""`edge-agent`: the command line of the node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent import __version__
+from edge_agent.archive_cli import archive_app
+from edge_agent.config import load, schema
+from edge_agent.daemon import run
+from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
+
+app = app_of("edge-agent", "Records cameras into a sealed ring archive, tells health and alarms, releases clips.")
+config_app = app_of("config", "Check a configuration, or print what it may hold.")
+app.add_typer(config_app)
+app.add_typer(archive_app)
+
+
+@app.callback()
+def _top() -> None:
+    """Records cameras into a sealed ring archive, tells health and alarms, releases clips to their recipient."""
+
+
+@app.command("run")
+def _run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run the agent until it is told to stop (what systemd does)."""
+    run(config)
+
+
+@app.command("version")
+def _version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@config_app.command("check")
+def _check(
+    file: Annotated[Path, typer.Argument(help="The configuration to check.")] = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell every mistake of a configuration at once; exit code 78 when there is one."""
+    config = load(file)
+    if as_json:
+        print_json({"ok": True, "cameras": [camera.id for camera in config.camera]})
+    else:
+        print(f"{file} is right: {config.audience}, {len(config.camera)} cameras, data in {config.data}")
+
+
+@config_app.command("schema")
+def _schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    print_json(schema())
+
+
+def main() -> None:
+    run_app(app, "edge-agent")
