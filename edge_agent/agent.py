@@ -21,9 +21,8 @@ from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.retention import Deleter, rule_of
 from edge_agent.cameras import Cameras
 from edge_agent.capture.alarms import Region
-from edge_agent.capture.job import CameraJob, RecorderJob
-from edge_agent.capture.job import encode_job as encode_recorder_job
-from edge_agent.capture.watch_job import WatchedCamera, WatcherJob, encode_watcher_job
+from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
+from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
 from edge_agent.clock import US, Clock
 from edge_agent.config import Camera, Config, read_secret
@@ -296,7 +295,7 @@ class Agent:
             segment_s=self._config.archive.segment_s,
             flush_s=self._config.archive.flush_s,
         )
-        return self._child(RECORDER, "edge_agent.capture.recorder", encode_recorder_job(job))
+        return self._child(RECORDER, "edge_agent.capture.recorder", RECORDER_JOB.encode(job))
 
     def _start_watcher(self) -> Child:
         job = WatcherJob(
@@ -317,7 +316,7 @@ class Agent:
             timezone=self._config.timezone,
             language=self._config.language,
         )
-        return self._child(WATCHER, "edge_agent.capture.watcher", encode_watcher_job(job))
+        return self._child(WATCHER, "edge_agent.capture.watcher", WATCHER_JOB.encode(job))
 
     def _start_exporter(self, release: Release) -> None:
         args = release.export

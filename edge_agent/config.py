@@ -112,7 +112,7 @@ class Archive(PathSection):
     """Where and how recordings are kept."""
 
     path: str | None = Field(None, description="folder of the archive; <data>/archive when not given")
-    segment_s: int = Field(60, ge=5, le=600, description="length of a file; it is cut at the next keyframe")
+    segment_s: int = Field(60, ge=1, le=600, description="length of a file; it is cut at the next keyframe")
     flush_s: float = Field(5, ge=0.5, le=60, description="at most this much is lost at a power cut")
     recipients: tuple[AgeRecipient, ...] = Field((), description="age public keys that can open every recording")
     node_reads: bool = Field(True, description="false: only `recipients` can open recordings, the node itself cannot")

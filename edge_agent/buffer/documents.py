@@ -85,4 +85,3 @@ class Documents:
 
     def remove(self, table: str, document_id: str) -> None:
         self._db.table(table, cache_size=0).remove(Query().id == document_id)
-

@@ -13,7 +13,6 @@ alarms, then the oldest answers; every loss is counted, and `losses()` says how 
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -26,6 +25,7 @@ from typing import TypeVar
 
 from edge_agent.clock import US, Clock, SystemClock
 from edge_agent.errors import ArchiveError
+from edge_agent.files import fsync_folder
 
 log = logging.getLogger(__name__)
 
@@ -291,7 +291,7 @@ class Outbox:
             part = self._path.with_name(self._path.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))
-        _fsync_folder(self._path.parent)
+        fsync_folder(self._path.parent)
         self.set_aside = aside
         log.error("the outbox %s is corrupt (%s): set aside as %s, a new one begun", self._path, error, aside.name)
         mains = sorted(p for p in self._path.parent.glob(f"{self._path.name}.corrupt-*Z"))
@@ -329,11 +329,3 @@ def _corruption(found: str) -> sqlite3.DatabaseError:
     error = sqlite3.DatabaseError(found)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

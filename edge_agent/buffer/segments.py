@@ -21,6 +21,7 @@ from edge_agent.buffer.mp4 import TrackKind
 from edge_agent.buffer.mp4_read import read_fragments
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
+from edge_agent.files import fsync_folder
 from edge_agent.model import CameraId
 from edge_agent.trust.age import AgeReader, AgeWriter, Identity, NoIdentityError, Recipient
 
@@ -152,14 +153,14 @@ class SegmentFile:
             if end_us is None:
                 self._end_fd()
                 self.path.unlink()
-                _fsync_folder(self.path.parent)
+                fsync_folder(self.path.parent)
             else:
                 self._mark(end_us, TORN_MODE)
 
     def _mark(self, end_us: int, mode: int) -> None:
         try:
             _mark(self._fd, end_us, mode)
-            _fsync_folder(self.path.parent)
+            fsync_folder(self.path.parent)
         except OSError as error:
             raise self._error("cannot be closed", error) from error
         finally:
@@ -261,7 +262,7 @@ def _create(path: Path) -> int:
             # retention removed the folder, empty until now; should the archive itself be gone, making it raises
             continue
         try:
-            _fsync_folder(path.parent)
+            fsync_folder(path.parent)
         except OSError:
             os.close(fd)
             raise
@@ -274,21 +275,13 @@ def _make_folders(folder: Path) -> None:
             step.mkdir(mode=0o700)
         except FileExistsError:
             continue
-        _fsync_folder(step.parent)
+        fsync_folder(step.parent)
 
 
 def _mark(fd: int, end_us: int, mode: int) -> None:
     os.utime(fd, ns=(end_us * 1000, end_us * 1000))
     os.fchmod(fd, mode)
     os.fsync(fd)
-
-
-def _fsync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _entries(folder: Path, *, folders: bool) -> list[os.DirEntry[str]]:

@@ -250,9 +250,9 @@ def test_putting_and_sending_threads_do_not_disturb_each_other(tmp_path: Path) -
         while len(seen) < 200:
             woken.wait(5)
             woken.clear()
-            for item in outbox.next(20):
-                seen.append(item.payload)
-                outbox.done(item.item_id)
+            while items := outbox.next(20):
+                seen.extend(item.payload for item in items)
+                outbox.done(*(item.item_id for item in items))
 
     sender = threading.Thread(target=send)
     sender.start()

@@ -23,7 +23,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(predicate: Callable[[], T], seconds: float, what: str) -> T:
+def wait_until(predicate: Callable[[], T | None], seconds: float, what: str) -> T:
     """Ask `predicate` every 20 ms until it is true and return what it said; AssertionError names `what` was awaited."""
     deadline = time.monotonic() + seconds
     while True:

@@ -1,0 +1,91 @@
+"""One camera's pictures in, alarms with their JPEG out: motion, tracks, zones and drawing put together."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.capture.alarms import Alarms, Decision
+from edge_agent.capture.motion import MotionDetector, render
+from edge_agent.capture.tracks import Instant
+from edge_agent.capture.watch_job import WatchedCamera
+from edge_agent.clock import US
+from edge_agent.model import Alarm, AlarmPhase, CameraId
+
+Bgr = NDArray[np.uint8]
+_DATES = {"uk": "%d.%m.%Y %H:%M:%S", "en": "%Y-%m-%d %H:%M:%S"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What is written at a picture's foot: the camera and the local time."""
+
+    camera: CameraId
+    timezone: ZoneInfo
+    language: Literal["uk", "en"]
+
+    def at(self, utc_us: int) -> str:
+        local = dt.datetime.fromtimestamp(utc_us // US, self.timezone)
+        offset = local.strftime("%z")
+        return f"{self.camera}  {local.strftime(_DATES[self.language])} {offset[:3]}:{offset[3:]}"
+
+
+class Analysis:
+    """Sees one connection's pictures, in order, on one thread; a new connection wants a new one, which learns anew."""
+
+    def __init__(
+        self, camera: WatchedCamera, timezone: ZoneInfo, language: Literal["uk", "en"], new_id: Callable[[], str]
+    ) -> None:
+        self._camera = camera
+        self._caption = Caption(camera.id, timezone, language)
+        self._new_id = new_id
+        self._detector: MotionDetector | None = None
+        self._alarms: Alarms | None = None
+        self._before_s = 0.0
+        self._best: dict[str, tuple[Bgr, int]] = {}
+
+    def see(self, luma: NDArray[np.uint8], bgr: Callable[[], Bgr], now: Instant) -> list[Alarm]:
+        """What a picture leads to.
+
+        luma: uint8[h, w]; bgr: gives the same picture as uint8[h, w, 3], at most 640 wide; called only when needed.
+        """
+        ended: list[Alarm] = []
+        size = (luma.shape[1], luma.shape[0])
+        if self._detector is None or self._alarms is None or self._detector.size != size:
+            ended = self.close(now)
+            self._detector = MotionDetector(size, self._camera.min_area)
+            self._alarms = Alarms(self._camera.id, self._camera.zones, size[0] / size[1], self._new_id)
+            self._before_s = now.s
+        elapsed_s = max(0.0, now.s - self._before_s)
+        self._before_s = now.s
+        boxes = self._detector.detect(luma, elapsed_s, self._alarms.following)
+        outcome = self._alarms.update(now, boxes)
+        if outcome.best or any(decision.pictured for decision in outcome.decisions):
+            picture = bgr()
+            for alarm_id in outcome.best:
+                self._best[alarm_id] = (picture, now.utc_us)
+        else:
+            picture = None
+        return ended + [self._finished(decision, picture, now) for decision in outcome.decisions]
+
+    def close(self, now: Instant) -> list[Alarm]:
+        """The END of whatever is open."""
+        decisions = self._alarms.close(now) if self._alarms else ()
+        return [self._finished(decision, None, now) for decision in decisions]
+
+    def _finished(self, decision: Decision, picture: Bgr | None, now: Instant) -> Alarm:
+        """The alarm with its picture drawn, where it gets one."""
+        alarm = decision.alarm
+        at_us = now.utc_us
+        if alarm.phase is AlarmPhase.END:
+            picture, at_us = self._best.pop(alarm.alarm_id, (None, at_us))
+        if not decision.pictured or picture is None:
+            return alarm
+        jpeg = render(picture.copy(), self._caption.at(at_us), alarm.box, decision.others, decision.path)
+        return replace(alarm, picture=jpeg)

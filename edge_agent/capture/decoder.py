@@ -1,0 +1,133 @@
+"""Packets to pictures: the watcher's decoder, which no stream can kill.
+
+What a broken stream makes libav complain of is counted; decoding goes on at the next keyframe with a fresh decoder.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import av
+import av.error
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from edge_agent.capture.source import VIDEO, Packet, VideoCodec
+
+PICTURE_WIDTH = 640
+"""Pictures for people are at most so wide."""
+_EIGHT_BIT_PLANAR = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray"}
+
+
+class Picture:
+    """One decoded picture; nothing is converted before it is asked for."""
+
+    def __init__(self, frame: VideoFrame, arrival_us: int, arrival_monotonic: float) -> None:
+        self._frame = frame
+        self.arrival_us = arrival_us
+        self.arrival_monotonic = arrival_monotonic
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)"""
+        return self._frame.width, self._frame.height
+
+    def luma(self) -> NDArray[np.uint8]:
+        """uint8[h, w]; a view of the decoder's own memory where its format allows."""
+        frame = self._frame
+        if frame.format.name not in _EIGHT_BIT_PLANAR:
+            return cast("NDArray[np.uint8]", frame.to_ndarray(format="gray"))
+        plane = frame.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        return rows[: frame.height, : frame.width]
+
+    def bgr(self) -> NDArray[np.uint8]:
+        """uint8[h, w, 3], at most 640 wide, writable."""
+        width, height = self.size
+        scale = min(1.0, PICTURE_WIDTH / width)
+        small = self._frame.reformat(
+            width=max(2, round(width * scale)), height=max(2, round(height * scale)), format="bgr24"
+        )
+        return cast("NDArray[np.uint8]", small.to_ndarray())
+
+
+class Decoder:
+    """Decodes one stream on one thread.
+
+    keyframes_only: nothing else is even handed to libav.  Otherwise pictures that no other refers to are passed over:
+    the watcher wants fewer than a camera sends anyway.
+    """
+
+    def __init__(self, codec: VideoCodec, extradata: bytes = b"", *, keyframes_only: bool = False) -> None:
+        self._codec = codec
+        self._extradata = extradata
+        self._keyframes_only = keyframes_only
+        self._context: VideoCodecContext | None = None
+        self.errors = 0
+        """Packets that could not be decoded, and pictures that came out damaged."""
+
+    def reset(self) -> None:
+        """Packets were lost: go on at the next keyframe."""
+        self._context = None
+
+    def decode(self, packet: Packet) -> list[Picture]:
+        """The pictures that this packet completes, none or one as a rule; never raises for what is in it."""
+        if packet.track != VIDEO or not packet.data:
+            return []
+        if not packet.keyframe and (self._keyframes_only or self._context is None):
+            return []
+        try:
+            if self._context is None:
+                self._context = self._opened()
+            frames = self._context.decode(av.Packet(packet.data))
+            if self._keyframes_only:
+                # Without its successors a decoder may keep a picture back for reordering.
+                frames += self._context.decode(None)
+                self._context.flush_buffers()
+        except (av.error.FFmpegError, ValueError, EOFError):
+            self.errors += 1
+            self._context = None
+            return []
+        whole = [frame for frame in frames if not frame.is_corrupt and frame.width >= 16 and frame.height >= 16]
+        self.errors += len(frames) - len(whole)
+        return [Picture(frame, packet.arrival_us, packet.arrival_monotonic) for frame in whole]
+
+    def _opened(self) -> VideoCodecContext:
+        context = av.CodecContext.create(self._codec, "r")
+        context.thread_count = 1
+        context.skip_frame = "NONKEY" if self._keyframes_only else "NONREF"
+        if self._extradata:
+            context.extradata = self._extradata
+        return context
+
+
+class Sampler:
+    """Which pictures to look at, so that there are at most `fps` a second, evenly spread."""
+
+    def __init__(self, fps: float) -> None:
+        self._every_s = 1 / fps
+        self._due: float | None = None
+
+    def wants(self, at_s: float) -> bool:
+        """Whether the picture of this monotonic time is due; a quarter of the interval is forgiven to jitter."""
+        if self._due is None:
+            self._due = at_s
+        if at_s < self._due - 0.25 * self._every_s:
+            return False
+        self._due = max(self._due + self._every_s, at_s + 0.5 * self._every_s)
+        return True
+
+
+def fresh(batch: list[tuple[Packet, int]], now_s: float, lag_s: float) -> tuple[list[tuple[Packet, int]], int]:
+    """(what to decode of a batch, pictures skipped): whole groups of pictures older than `lag_s` go, oldest first.
+
+    batch: packets, each with the number of pictures lost before it, as `Feed.take` gives them.
+    """
+    begin = 0
+    for index, (packet, _) in enumerate(batch):
+        if packet.track == VIDEO and packet.keyframe and now_s - batch[begin][0].arrival_monotonic > lag_s:
+            begin = index
+    skipped = sum(1 for packet, _ in batch[:begin] if packet.track == VIDEO)
+    return batch[begin:], skipped

@@ -1,0 +1,69 @@
+"""Gathers the frames of one file into fragments of about a second (`docs/archive.md`).  Pure; owned by one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edge_agent.capture.fmp4 import Sample, TrackFormat, fragment
+from edge_agent.capture.source import VIDEO
+from edge_agent.clock import US
+
+FRAGMENT_S = 1.0
+KEYFRAME_S = 0.5
+"""A keyframe begins a fragment of its own, so that reading can begin there, unless they come too thick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """Bytes to append to the file."""
+
+    data: bytes
+    frames: int
+    """Pictures in it."""
+    end_us: int
+    """UTC at which its last picture ends."""
+
+
+class Fragments:
+    """The fragments of a file that begins at `start_us`; times are given in ticks from there."""
+
+    def __init__(self, tracks: Sequence[TrackFormat], start_us: int) -> None:
+        self._tracks = tuple(tracks)
+        self._start_us = start_us
+        self._runs: list[list[Sample]] = [[] for _ in tracks]
+        """Samples of the coming fragment; the last of each track has no duration yet."""
+        self._sequence = 0
+
+    def add(self, track: int, data: bytes, dts: int, pts: int, sync: bool) -> Fragment | None:
+        """Take the next frame of a track; gives the fragment that it completes."""
+        run = self._runs[track]
+        if run:
+            run[-1] = replace(run[-1], duration=max(0, dts - run[-1].dts))
+        done = self._flush() if track == VIDEO and self._full(run, dts, sync) else None
+        self._runs[track].append(Sample(data, dts, pts, 0, sync))
+        return done
+
+    def finish(self, last_duration: int) -> Fragment | None:
+        """What is left; the last picture lasts `last_duration` ticks."""
+        run = self._runs[VIDEO]
+        if not run:
+            return None
+        run[-1] = replace(run[-1], duration=last_duration)
+        return self._flush()
+
+    def _full(self, run: list[Sample], dts: int, sync: bool) -> bool:
+        if not run:
+            return False
+        seconds = (dts - run[0].dts) / self._tracks[VIDEO].timescale
+        return seconds >= FRAGMENT_S or (sync and seconds >= KEYFRAME_S)
+
+    def _flush(self) -> Fragment:
+        self._sequence += 1
+        pictures = self._runs[VIDEO]
+        runs = [(number, run) for number, run in enumerate(self._runs, 1) if run]
+        scale = self._tracks[VIDEO].timescale
+        reference_us = self._start_us + pictures[0].pts * US // scale
+        end_us = self._start_us + max(sample.pts + sample.duration for sample in pictures) * US // scale
+        self._runs = [[] for _ in self._tracks]
+        return Fragment(fragment(self._sequence, runs, reference_us), len(pictures), end_us)

@@ -1,0 +1,36 @@
+"""What the agent tells the recorder to do: one JSON line on its standard input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+from edge_agent.jobs import JobForm
+from edge_agent.model import CameraId
+
+
+@dataclass(frozen=True, slots=True)
+class CameraJob:
+    """One camera; the login stands apart from the URL."""
+
+    id: Annotated[CameraId, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderJob:
+    archive_dir: str
+    """It must exist: a disk that is not mounted must not be recorded beside."""
+    recipients: Annotated[tuple[str, ...], Field(min_length=1)]
+    """age public keys, `age1…`."""
+    cameras: tuple[CameraJob, ...]
+    segment_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    flush_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+
+
+RECORDER_JOB = JobForm(RecorderJob, "recorder")

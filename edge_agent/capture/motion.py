@@ -1,0 +1,304 @@
+"""Where something differs from the usual picture: the one file of the watcher that imports OpenCV.
+
+`MotionDetector` keeps what each pixel usually looks like and how much it usually strays from that; `render` draws an
+alarm's JPEG.  What the differences mean is decided elsewhere (`capture/alarms.py`); `docs/watching.md` tells why this
+model and not another, with the figures.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.model import Box
+
+cv2.setNumThreads(1)  # one camera's analysis must not take a second core from the recording
+
+Luma = NDArray[np.uint8]
+"""uint8[h, w]"""
+Bgr = NDArray[np.uint8]
+"""uint8[h, w, 3]"""
+_Plane = NDArray[np.float32]
+
+MAX_WIDTH = 320
+"""Analysis works on at most this many columns."""
+MAX_PICTURE_BYTES = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """How the background is learnt; times in seconds, brightness in grey levels of 0 … 255."""
+
+    learn_s: float = 2.0
+    """The model only looks on for so long after its start …"""
+    learn_frames: int = 3
+    """… and for so many pictures."""
+    usual_s: float = 6.0
+    """Time constant of the background where nothing moves."""
+    stopped_s: float = 15.0
+    """… where something differs but has come to rest, …"""
+    moving_s: float = 60.0
+    """… and where something moves."""
+    restless_s: float = 4.0
+    """Time constant with which unrest (leaves, water) raises a pixel's threshold, …"""
+    calm_s: float = 30.0
+    """… and with which the threshold comes down again."""
+    contrast: float = 4.0
+    """Least difference that counts."""
+    noise_factor: float = 4.0
+    unrest_factor: float = 3.5
+    light_part: float = 0.35
+    """When more of the picture than this differs, the light has changed (or the camera was turned)."""
+    light_hold_s: float = 1.0
+    """After a change of light the model learns anew for so long, and reports nothing."""
+
+
+class MotionDetector:
+    """Background model of one camera; one thread.
+
+    size: (width, height) of the pictures; min_area: smallest thing that counts, as a part of the picture.
+    """
+
+    def __init__(self, size: tuple[int, int], min_area: float, sensitivity: Sensitivity | None = None) -> None:
+        width, height = size
+        scale = min(1.0, MAX_WIDTH / width)
+        self.size = size
+        self._small = (max(8, round(width * scale)), max(8, round(height * scale)))
+        self._coarse = (max(4, self._small[0] // 10), max(4, self._small[1] // 10))
+        self._min_pixels = max(9.0, min_area * self._small[0] * self._small[1])
+        self._is = sensitivity or Sensitivity()
+        self._usual: _Plane | None = None
+        self._unrest: _Plane = np.zeros(self._small[::-1], np.float32)
+        self._before: _Plane = self._unrest
+        self._neighbours = np.ones((3, 3), np.uint8)
+        self._join = np.ones((5, 3), np.uint8)
+        self._frames = 0
+        self._seen_s = 0.0
+        self._hold_s = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """The model has seen enough to tell, and the light is steady."""
+        return self._learnt and self._hold_s <= 0
+
+    @property
+    def _learnt(self) -> bool:
+        return self._frames >= self._is.learn_frames and self._seen_s >= self._is.learn_s - 1e-6
+
+    def detect(self, luma: Luma, elapsed_s: float, known: Sequence[Box] = ()) -> list[Box]:
+        """What differs now, `elapsed_s` after the picture before; nothing while the model is not `ready`.
+
+        luma: uint8[h, w] of the size given at the start.  known: things being followed, whose places must not be
+        taken for restless ones.
+        """
+        now = self._prepared(luma)
+        if self._usual is None:
+            self._usual, self._before, self._frames = now.copy(), now, 1
+            return []
+        was_ready = self.ready
+        self._frames += 1
+        self._seen_s += elapsed_s
+        self._hold_s -= elapsed_s
+        usual = self._in_todays_light(now, self._usual)
+        noise = float(np.median(np.abs(now[::4, ::4] - usual[::4, ::4]))) * 1.48
+        strange = self._strangeness(now, usual)
+        limit = np.maximum(self._unrest * self._is.unrest_factor, max(self._is.contrast, self._is.noise_factor * noise))
+        mask: Luma = cv2.compare(strange, limit, cv2.CMP_GT)  # type: ignore[assignment]
+        if self._learnt and cv2.countNonZero(mask) > self._is.light_part * mask.size:
+            self._hold_s = self._is.light_hold_s
+        if not was_ready or self._hold_s > 0:
+            self._learn_fast(now, usual, strange)
+            return []
+        mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
+        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
+        self._learn(now, usual, strange, mask, elapsed_s, noise, known)
+        return self._blobs(mask)
+
+    def _prepared(self, luma: Luma) -> _Plane:
+        if luma.shape != self.size[::-1]:
+            raise ValueError(f"a picture of {luma.shape[1]}x{luma.shape[0]}, expected {self.size[0]}x{self.size[1]}")
+        small = cv2.resize(luma, self._small, interpolation=cv2.INTER_AREA)
+        return cv2.GaussianBlur(small, (3, 3), 0).astype(np.float32)
+
+    def _in_todays_light(self, now: _Plane, usual: _Plane) -> _Plane:
+        """The usual picture under the present light: gain and offset, from the parts that did not change otherwise."""
+        seen = cv2.resize(now, self._coarse, interpolation=cv2.INTER_AREA).ravel()
+        known = cv2.resize(usual, self._coarse, interpolation=cv2.INTER_AREA).ravel()
+        gain, offset = 1.0, float(np.median(seen - known))
+        for _ in range(3):
+            error = np.abs(seen - (gain * known + offset))
+            same = error <= max(1.5, 2.5 * float(np.median(error)))
+            if np.count_nonzero(same) < same.size // 2:
+                return usual
+            x, y = known[same], seen[same]
+            mean_x, mean_y = float(x.mean()), float(y.mean())
+            spread = float(np.dot(x - mean_x, x - mean_x)) / x.size
+            # A picture without contrast tells an offset only.
+            gain = float(np.dot(x - mean_x, y - mean_y)) / x.size / spread if spread > 25 else 1.0
+            if not 0.2 < gain < 5:
+                return usual
+            offset = mean_y - gain * mean_x
+        lit: _Plane = cv2.addWeighted(usual, gain, usual, 0, offset)  # type: ignore[assignment]
+        return np.clip(lit, 0, 255, out=lit)  # as the camera's own picture is
+
+    def _strangeness(self, now: _Plane, usual: _Plane) -> _Plane:
+        """How far each pixel is from anything usual within a pixel of it, so that a shaking camera moves nothing."""
+        above = cv2.subtract(now, cv2.dilate(usual, self._neighbours))
+        below = cv2.subtract(cv2.erode(usual, self._neighbours), now)
+        strange: _Plane = np.maximum(np.maximum(above, below), 0)
+        # Nearly white places are clipped, one colour after the other: they follow no change of light.
+        strange[(now > 232) & (usual > 220)] = 0
+        return strange
+
+    def _learn_fast(self, now: _Plane, usual: _Plane, strange: _Plane) -> None:
+        weight = 0.4 if self._learnt else 1 / min(self._frames, 8)
+        cv2.accumulateWeighted(now, usual, weight)
+        if not self._learnt:
+            cv2.accumulateWeighted(np.minimum(strange, 40), self._unrest, weight)
+        self._usual, self._before = usual, now
+
+    def _learn(
+        self,
+        now: _Plane,
+        usual: _Plane,
+        strange: _Plane,
+        mask: Luma,
+        elapsed_s: float,
+        noise: float,
+        known: Sequence[Box],
+    ) -> None:
+        def weight(time_s: float) -> float:
+            return 1 - math.exp(-elapsed_s / time_s)
+
+        around: Luma = cv2.dilate(mask, self._neighbours)  # type: ignore[assignment]
+        cv2.accumulateWeighted(now, usual, weight(self._is.usual_s), mask=cv2.bitwise_not(around))
+        if cv2.countNonZero(around):
+            still = np.where(cv2.absdiff(now, self._before) < max(3.0, 3 * noise), around, 0).astype(np.uint8)
+            cv2.accumulateWeighted(now, usual, weight(self._is.stopped_s), mask=still)
+            cv2.accumulateWeighted(now, usual, weight(self._is.moving_s), mask=cv2.subtract(around, still))
+        strange = np.minimum(strange, 40)
+        rising: Luma = cv2.compare(strange, self._unrest, cv2.CMP_GT)  # type: ignore[assignment]
+        falling = cv2.bitwise_not(rising)
+        for box in known:
+            left, top, right, bottom = self._pixels(box)
+            rising[top:bottom, left:right] = 0
+        # Soon after the start little is known yet: what moves to and fro then is learnt sooner.
+        restless_s = min(self._is.restless_s, self._seen_s / 3)
+        cv2.accumulateWeighted(strange, self._unrest, weight(restless_s), mask=rising)
+        cv2.accumulateWeighted(strange, self._unrest, weight(self._is.calm_s), mask=falling)
+        self._usual, self._before = usual, now
+
+    def _pixels(self, box: Box) -> tuple[int, int, int, int]:
+        width, height = self._small
+        return (
+            max(0, int(box.x * width) - 2),
+            max(0, int(box.y * height) - 2),
+            math.ceil((box.x + box.width) * width) + 2,
+            math.ceil((box.y + box.height) * height) + 2,
+        )
+
+    def _blobs(self, mask: Luma) -> list[Box]:
+        if not cv2.countNonZero(mask):
+            return []
+        count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        least = max(6.0, self._min_pixels / 5)
+        pieces = [_Piece(int(x), int(y), int(x + w), int(y + h), int(area)) for x, y, w, h, area in stats[1:count]]
+        pieces = [piece for piece in pieces if piece.area >= least]
+        # The parts of one person are near each other, above all one over the other.
+        joined = _joined(pieces, self._small[0] * 0.015, self._small[1] * 0.05)
+        width, height = self._small
+        return [
+            Box(
+                piece.left / width,
+                piece.top / height,
+                (piece.right - piece.left) / width,
+                (piece.bottom - piece.top) / height,
+            )
+            for piece in joined
+            if piece.extent >= self._min_pixels and piece.area >= self._min_pixels * 0.5
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    left: int
+    top: int
+    right: int
+    bottom: int
+    area: int
+
+    @property
+    def extent(self) -> int:
+        return (self.right - self.left) * (self.bottom - self.top)
+
+    def near(self, other: _Piece, x: float, y: float) -> bool:
+        return (
+            self.left - x <= other.right
+            and other.left - x <= self.right
+            and self.top - y <= other.bottom
+            and other.top - y <= self.bottom
+        )
+
+    def with_(self, other: _Piece) -> _Piece:
+        return _Piece(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+            self.area + other.area,
+        )
+
+
+def _joined(pieces: list[_Piece], x: float, y: float) -> list[_Piece]:
+    """Pieces at most `x` columns and `y` rows apart are one thing."""
+    whole: list[_Piece] = []
+    for piece in sorted(pieces, key=lambda piece: -piece.area)[:64]:
+        grown = piece
+        while near := [other for other in whole if other.near(grown, x, y)]:
+            whole = [other for other in whole if other not in near]
+            for other in near:
+                grown = grown.with_(other)
+        whole.append(grown)
+    return whole
+
+
+_GREEN, _WHITE, _BLACK, _AMBER = (60, 220, 60), (255, 255, 255), (0, 0, 0), (0, 190, 255)
+
+
+def render(
+    picture: Bgr, caption: str, box: Box | None, others: Sequence[Box] = (), path: Sequence[tuple[float, float]] = ()
+) -> bytes:
+    """The alarm's JPEG, at most 60 kB: `box` and, thinner, `others` drawn, the path as an arrow, a caption at the foot.
+
+    picture: uint8[h, w, 3], BGR, at most 640 wide; it is drawn on.  path: places in parts of the picture, oldest first.
+    caption: ASCII.
+    """
+    height, width = picture.shape[:2]
+
+    def at(x: float, y: float) -> tuple[int, int]:
+        return round(x * (width - 1)), round(y * (height - 1))
+
+    for one, thick in [(other, 1) for other in others] + ([(box, 2)] if box else []):
+        cv2.rectangle(picture, at(one.x, one.y), at(one.x + one.width, one.y + one.height), _GREEN, thick)
+    points = [at(x, y) for x, y in path]
+    for start, end in itertools.pairwise(points[:-1]):
+        cv2.line(picture, start, end, _AMBER, 2, cv2.LINE_AA)
+    if len(points) > 1:
+        length = math.dist(points[-2], points[-1])
+        tip = min(1.0, 10 / max(length, 1))
+        cv2.arrowedLine(picture, points[-2], points[-1], _AMBER, 2, cv2.LINE_AA, tipLength=tip)
+    (text_width, text_height), below = cv2.getTextSize(caption, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    cv2.rectangle(picture, (0, height - text_height - below - 8), (text_width + 12, height), _BLACK, -1)
+    foot = (6, height - below - 4)
+    cv2.putText(picture, caption, foot, cv2.FONT_HERSHEY_SIMPLEX, 0.45, _WHITE, 1, cv2.LINE_AA)
+    for quality in (75, 60, 45, 30, 15, 5):
+        _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if data.size <= MAX_PICTURE_BYTES:
+            break
+    return data.tobytes()

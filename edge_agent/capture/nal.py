@@ -1,0 +1,221 @@
+"""The few things a recorder must know of H.264 and H.265: NAL units, parameter sets, and the size of the picture.
+
+Pure functions over bytes from the network: garbage raises ValueError and nothing else.  Sources: ITU-T H.264 §7.3.1,
+§7.3.2.1, annex B; ITU-T H.265 §7.3.1, §7.3.2.2, annex B.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.capture.source import VideoCodec
+
+H264_SPS, H264_PPS = 7, 8
+HEVC_VPS, HEVC_SPS, HEVC_PPS = 32, 33, 34
+_HIGH_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
+_MAX_PICTURE = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSets:
+    """What a decoder needs before the first picture; in the order of arrival, without doubles."""
+
+    codec: VideoCodec
+    vps: tuple[bytes, ...]
+    sps: tuple[bytes, ...]
+    pps: tuple[bytes, ...]
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.sps and self.pps and (self.vps or self.codec == "h264"))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a sequence parameter set says of the picture: its size in pixels as shown, and how samples are coded."""
+
+    width: int
+    height: int
+    chroma_format: int
+    luma_bits: int
+    chroma_bits: int
+
+
+def split(access_unit: bytes) -> list[bytes]:
+    """The NAL units of an Annex B byte stream, without start codes and trailing zeros."""
+    units: list[bytes] = []
+    start = access_unit.find(b"\0\0\1")
+    while start >= 0:
+        following = access_unit.find(b"\0\0\1", start + 3)
+        unit = access_unit[start + 3 : following if following >= 0 else None]
+        if unit.endswith(b"\0"):
+            unit = unit.rstrip(b"\0")
+        if unit:
+            units.append(unit)
+        start = following
+    return units
+
+
+def length_prefixed(units: list[bytes]) -> bytes:
+    """The form in which MP4 keeps an access unit: 4 bytes of length before each unit (ISO/IEC 14496-15 §5.3)."""
+    parts: list[bytes] = []
+    for unit in units:
+        parts += (len(unit).to_bytes(4, "big"), unit)
+    return b"".join(parts)
+
+
+def kind(codec: VideoCodec, unit: bytes) -> int:
+    """nal_unit_type."""
+    return unit[0] & 0x1F if codec == "h264" else (unit[0] >> 1) & 0x3F
+
+
+def parameter_sets(codec: VideoCodec, units: list[bytes]) -> ParameterSets:
+    """Those among `units`; empty tuples where there are none."""
+    found: dict[int, list[bytes]] = {}
+    for unit in units:
+        of_kind = found.setdefault(kind(codec, unit), [])
+        if unit not in of_kind:
+            of_kind.append(unit)
+    vps, sps, pps = (0, H264_SPS, H264_PPS) if codec == "h264" else (HEVC_VPS, HEVC_SPS, HEVC_PPS)
+    return ParameterSets(
+        codec,
+        tuple(found.get(vps, ())) if codec == "hevc" else (),
+        tuple(found.get(sps, ())),
+        tuple(found.get(pps, ())),
+    )
+
+
+def updated(known: ParameterSets, units: list[bytes]) -> ParameterSets:
+    """`known`, or what stands in `units` where a keyframe brings complete sets of its own."""
+    new = parameter_sets(known.codec, units)
+    if not (new.sps or new.pps or new.vps):
+        return known
+    # encoders that repeat only some of the sets mean the others to stay
+    return ParameterSets(known.codec, new.vps or known.vps, new.sps or known.sps, new.pps or known.pps)
+
+
+def picture(codec: VideoCodec, sps: bytes) -> Picture:
+    """Read a sequence parameter set; ValueError when it is not one."""
+    try:
+        found = _h264_picture(sps) if codec == "h264" else _hevc_picture(sps)
+    except IndexError as error:
+        raise ValueError("the sequence parameter set ends early") from error
+    if not (0 < found.width <= _MAX_PICTURE and 0 < found.height <= _MAX_PICTURE and found.chroma_format <= 3):
+        raise ValueError(f"a picture of {found.width}x{found.height} is not plausible")
+    return found
+
+
+def unescaped(unit: bytes) -> bytes:
+    """Without emulation prevention bytes (00 00 03 → 00 00)."""
+    parts: list[bytes] = []
+    at = 0
+    while (found := unit.find(b"\0\0\3", at)) >= 0:
+        parts.append(unit[at : found + 2])
+        at = found + 3
+    return b"".join((*parts, unit[at:])) if parts else unit
+
+
+class _Bits:
+    """Reads bits, most significant first; IndexError beyond the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, count: int) -> int:
+        value = 0
+        for _ in range(count):
+            value = value << 1 | self._data[self._at >> 3] >> (7 - (self._at & 7)) & 1
+            self._at += 1
+        return value
+
+    def skip(self, count: int) -> None:
+        self._at += count
+
+    def ue(self) -> int:
+        """Exp-Golomb, unsigned (H.264 §9.1)."""
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+            if zeros > 32:
+                raise ValueError("a number in the sequence parameter set is too large")
+        return (1 << zeros) - 1 + self.take(zeros)
+
+    def se(self) -> int:
+        value = self.ue()
+        return (value + 1) // 2 if value & 1 else -(value // 2)
+
+
+def _h264_picture(sps: bytes) -> Picture:
+    bits = _Bits(unescaped(sps))
+    bits.skip(8)
+    profile = bits.take(8)
+    bits.skip(16)
+    bits.ue()
+    chroma, luma_bits, chroma_bits, separate = 1, 8, 8, 0
+    if profile in _HIGH_PROFILES:
+        chroma = bits.ue()
+        if chroma == 3:
+            separate = bits.take(1)
+        luma_bits, chroma_bits = bits.ue() + 8, bits.ue() + 8
+        bits.skip(1)
+        if bits.take(1):
+            for number in range(8 if chroma != 3 else 12):
+                if bits.take(1):
+                    _skip_scaling_list(bits, 16 if number < 6 else 64)
+    bits.ue()
+    order = bits.ue()
+    if order == 0:
+        bits.ue()
+    elif order == 1:
+        bits.skip(1)
+        bits.se()
+        bits.se()
+        for _ in range(min(bits.ue(), 256)):
+            bits.se()
+    bits.ue()
+    bits.skip(1)
+    width = (bits.ue() + 1) * 16
+    map_units = bits.ue() + 1
+    frames_only = bits.take(1)
+    height = map_units * 16 * (2 - frames_only)
+    if not frames_only:
+        bits.skip(1)
+    bits.skip(1)
+    if bits.take(1):
+        across, down = (1, 1) if chroma in (0, 3) or separate else (2, 2 if chroma == 1 else 1)
+        down *= 2 - frames_only
+        width -= (bits.ue() + bits.ue()) * across
+        height -= (bits.ue() + bits.ue()) * down
+    return Picture(width, height, chroma, luma_bits, chroma_bits)
+
+
+def _skip_scaling_list(bits: _Bits, size: int) -> None:
+    last = following = 8
+    for _ in range(size):
+        if following:
+            following = (last + bits.se()) % 256
+        last = following or last
+
+
+def _hevc_picture(sps: bytes) -> Picture:
+    bits = _Bits(unescaped(sps))
+    bits.skip(16 + 4)
+    layers = bits.take(3)
+    bits.skip(1)
+    bits.skip(88 + 8)
+    present = [(bits.take(1), bits.take(1)) for _ in range(layers)]
+    if layers:
+        bits.skip(2 * (8 - layers))
+    for profile, level in present:
+        bits.skip(88 * profile + 8 * level)
+    bits.ue()
+    chroma = bits.ue()
+    if chroma == 3:
+        bits.skip(1)
+    width, height = bits.ue(), bits.ue()
+    if bits.take(1):
+        across, down = 2 if chroma in (1, 2) else 1, 2 if chroma == 1 else 1
+        width -= (bits.ue() + bits.ue()) * across
+        height -= (bits.ue() + bits.ue()) * down
+    return Picture(width, height, chroma, bits.ue() + 8, bits.ue() + 8)

@@ -1,0 +1,175 @@
+"""One camera's files: begun, filled and closed, whatever the disk does.  Owned by the camera's writer thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.buffer.segments import SegmentFile, SegmentName
+from edge_agent.capture.fragments import Fragment
+from edge_agent.clock import Clock
+from edge_agent.errors import ArchiveError
+from edge_agent.messages import SegmentClosed, SegmentOpened
+from edge_agent.model import CameraId, GapCause, Segment
+from edge_agent.trust.age import Recipient
+
+_log = logging.getLogger(__name__)
+
+DISK_RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Why there is no recording before the next file."""
+
+    cause: GapCause
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePlace:
+    """Where and how all cameras are recorded."""
+
+    folder: Path
+    recipients: Sequence[Recipient]
+    segment_s: float
+    flush_s: float
+
+
+class _Open:
+    """The file being written."""
+
+    def __init__(self, file: SegmentFile, header: bytes, synced_at: float) -> None:
+        self.file = file
+        self.header = header
+        self.frames = 0
+        self.end_us: int | None = None
+        """Where what was handed to the system ends; None while that is nothing."""
+        self.synced_at = synced_at
+
+
+class SegmentWriter:
+    """A disk that fails costs the open file its rest; a new one is tried for at a keyframe every 2 s.
+
+    `tell` gets what the agent should know of the files, `disk` what is wrong with the disk, or None once the first
+    bytes of a new file are written.  Neither may raise.
+    """
+
+    def __init__(
+        self,
+        camera: CameraId,
+        place: ArchivePlace,
+        clock: Clock,
+        tell: Callable[[SegmentOpened | SegmentClosed], None],
+        disk: Callable[[ArchiveError | None], None],
+    ) -> None:
+        self._camera = camera
+        self._place = place
+        self._clock = clock
+        self._tell = tell
+        self._disk = disk
+        self._open: _Open | None = None
+        self._sequence = 0
+        self._retry_at = 0.0
+        self._loss: Loss | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._open is not None
+
+    @property
+    def may_begin(self) -> bool:
+        """False for a while after the disk failed."""
+        return self._clock.monotonic() >= self._retry_at
+
+    def lost(self, loss: Loss) -> None:
+        """Recording stopped; the first cause since the last file is the one that is told."""
+        self._loss = self._loss or loss
+
+    def begin(self, start_us: int, header: bytes) -> None:
+        """Begin a file; the one before must have been ended."""
+        assert self._open is None
+        self._sequence += 1
+        name = SegmentName(self._camera, start_us, self._sequence)
+        try:
+            file = SegmentFile(self._place.folder, name, self._place.recipients)
+        except ArchiveError as error:
+            self._failed(error)
+            return
+        self._open = _Open(file, header, self._clock.monotonic())
+
+    def append(self, fragment: Fragment) -> None:
+        """Write a fragment; nothing happens while there is no file."""
+        current = self._open
+        if current is None:
+            return
+        try:
+            if current.header:
+                current.file.write(current.header)
+            current.file.write(fragment.data)
+            current.file.push()
+        except ArchiveError as error:
+            self._failed(error)
+            return
+        current.frames += fragment.frames
+        current.end_us = fragment.end_us
+        if current.header:
+            current.header = b""
+            loss, self._loss = self._loss, None
+            name = current.file.name
+            told = (loss.cause, loss.evidence) if loss else (None, "")
+            self._tell(SegmentOpened(self._camera, str(name), name.start_us, *told))
+            self._disk(None)
+
+    def sync_if_due(self) -> None:
+        """Bring to the disk what has been waiting for the flush interval."""
+        current = self._open
+        now = self._clock.monotonic()
+        if current is None or now - current.synced_at < self._place.flush_s:
+            return
+        current.synced_at = now
+        try:
+            current.file.sync()
+        except ArchiveError as error:
+            self._failed(error)
+
+    def end(self, end_us: int) -> None:
+        """Close the file, which ends at `end_us`."""
+        current = self._open
+        if current is None:
+            return
+        if current.end_us is None:
+            self._open = None
+            current.file.abandon(None)
+            return
+        name = current.file.name
+        end_us = max(end_us, name.start_us)
+        try:
+            sha256 = current.file.close(end_us)
+        except ArchiveError as error:
+            self._failed(error)
+            return
+        self._open = None
+        self._tell(
+            SegmentClosed(
+                Segment(self._camera, str(name), name.start_us, end_us, current.file.size_bytes, current.frames, sha256)
+            )
+        )
+
+    def _failed(self, error: ArchiveError) -> None:
+        """Give the open file up: what was written of it stays."""
+        _log.error("%s", error)
+        current, self._open = self._open, None
+        self._retry_at = self._clock.monotonic() + DISK_RETRY_S
+        self.lost(Loss(GapCause.DISK, str(error)))
+        if current is not None:
+            current.file.abandon(current.end_us)
+            if current.end_us is not None:
+                name, size = current.file.name, current.file.size_bytes
+                segment = Segment(
+                    self._camera, str(name), name.start_us, current.end_us, size, current.frames, None, torn=True
+                )
+                self._tell(SegmentClosed(segment))
+        self._disk(error)

@@ -1,0 +1,58 @@
+"""What the agent tells the watcher to do: one JSON line on its standard input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field
+
+from edge_agent.capture.alarms import Region
+from edge_agent.capture.job import CameraJob
+from edge_agent.jobs import JobForm
+from edge_agent.model import CameraId
+
+
+def _zone_name(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("not a time zone of the tz database") from error
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedCamera:
+    """One camera; the login stands apart from the URL."""
+
+    id: Annotated[CameraId, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    url: str
+    """The sub-stream, or the main stream where there is none."""
+    keyframes_only: bool = False
+    """Of a main stream only the keyframes are decoded."""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    fps: Annotated[float, Field(gt=0, le=30)] = 5.0
+    """At most so many pictures a second are looked at."""
+    min_area: Annotated[float, Field(gt=0, lt=1)] = 0.002
+    """Smallest thing that counts, as a part of the picture."""
+    zones: tuple[Region, ...] = ()
+    """Motion counts in these only; the whole picture when there is none."""
+
+    @property
+    def stream(self) -> CameraJob:
+        """What a `Source` needs."""
+        return CameraJob(self.id, self.url, self.username, self.password)
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherJob:
+    cameras: tuple[WatchedCamera, ...]
+    timezone: Annotated[str, AfterValidator(_zone_name)] = "Europe/Kyiv"
+    """Of the time that is drawn into pictures."""
+    language: Literal["uk", "en"] = "uk"
+    """How that date is written."""
+
+
+WATCHER_JOB = JobForm(WatcherJob, "watcher")

@@ -1,0 +1,84 @@
+"""The watcher process: `python -m edge_agent.capture.watcher`, a WatcherJob on standard input, messages on standard
+output (`edge_agent.child`, `docs/watching.md`)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from edge_agent.capture.watch_job import WATCHER_JOB, WatcherJob
+from edge_agent.child import Outlet, run_child
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.messages import Progress
+
+_log = logging.getLogger(__name__)
+
+PROGRESS_S = 1.0
+HANG_S = 30.0
+"""A camera's thread that has not moved for so long is stuck in a decoder: the agent must start the process anew."""
+CLOSE_S = 3.0
+NICENESS = 5
+"""Recording comes first."""
+
+
+def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) -> None:
+    """Watch all cameras of the job until `stop` is set, then end the alarms that are open."""
+    # Imported here because numpy and OpenCV start threads: those begun before the child blocks SIGTERM would take it,
+    # and the process would die of it instead of ending its alarms.
+    from edge_agent.capture.analysis import Analysis
+    from edge_agent.capture.camera_watch import CameraWatch
+    from edge_agent.capture.pyav_source import PyAvSource
+
+    zone = ZoneInfo(job.timezone)
+    cameras = [
+        CameraWatch(
+            camera,
+            clock,
+            stop,
+            partial(PyAvSource, camera.stream, clock),
+            partial(Analysis, camera, zone, job.language, _new_id),
+            outlet.send,
+        )
+        for camera in job.cameras
+    ]
+    threads = [
+        threading.Thread(target=watcher.run, name=f"watch-{camera.id}", daemon=True)
+        for watcher, camera in zip(cameras, job.cameras, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    hanging: set[str] = set()
+    while not clock.wait(stop, PROGRESS_S):
+        now = clock.monotonic()
+        stuck = {
+            thread.name
+            for thread, camera in zip(threads, cameras, strict=True)
+            if now - camera.beat > HANG_S or not thread.is_alive()
+        }
+        for name in stuck - hanging:
+            _log.error("%s makes no progress any more", name)
+        hanging = stuck
+        if not stuck:
+            outlet.send(Progress(clock.utc_us(), outlet.dropped))
+    deadline = clock.monotonic() + CLOSE_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - clock.monotonic()))
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def main() -> None:
+    os.nice(NICENESS)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    clock = SystemClock()
+    run_child("watcher", WATCHER_JOB.parse, lambda job, outlet, stop: watch(job, clock, outlet, stop))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""What a command does once the door has let it in, and what is answered when it has not.
+
+One function for both ways in: whoever came through the broker is answered on the request's topic, whoever came through
+the local socket on that connection.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+
+from edge_agent.clock import US, Clock
+from edge_agent.config import Config
+from edge_agent.errors import ArchiveError, EdgeError, NotFoundError, UsageError
+from edge_agent.model import CameraId, Interval
+from edge_agent.trust.command import MAX_TOKEN_BYTES, CommandRefusedError, ExportArgs
+from edge_agent.trust.door import Admitted, Door
+from edge_agent.trust.policy import Access
+from edge_agent.uplink import words
+from edge_agent.uplink.exports import Exports, ReleaseNews
+from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
+
+_log = logging.getLogger(__name__)
+Answer = Callable[[Reply], None]
+UNREADABLE = "unreadable"
+"""The request id of replies to what is no command at all."""
+STRANGER_REPLIES = 30
+STRANGER_WINDOW_S = 60.0
+"""Nobody can make the node flood its own link with refusals."""
+
+
+class Commands:
+    """Owned by the agent's main thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        door: Door,
+        exports: Exports,
+        health: Callable[[], Health],
+        has_footage: Callable[[CameraId, Interval], bool],
+        broadcast: Answer,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._door = door
+        self._exports = exports
+        self._health = health
+        self._has_footage = has_footage
+        self._broadcast = broadcast
+        self._clock = clock
+        self._listening: dict[str, Answer] = {}
+        self._window_began = clock.monotonic()
+        self._refused = 0
+
+    def take(self, token: bytes, access: Access, answer: Answer) -> None:
+        """Carry out a command, or say why not."""
+        try:
+            admitted = self._door.enter(token, access)
+        except CommandRefusedError as refusal:
+            if refusal.command is not None or self._may_answer_stranger():
+                request = refusal.command.nonce if refusal.command else claimed_nonce(token)
+                answer(self._reply(request, "refused", refusal.code, words.refused(refusal.code, str(refusal))))
+            return
+        nonce = admitted.command.nonce
+        try:
+            match admitted.command.args:
+                case ExportArgs() as args:
+                    self._export(admitted, args, answer)
+                case _:
+                    self._status(admitted, answer)
+        except EdgeError as error:
+            self._note(admitted, False, str(error))
+            answer(self._reply(nonce, "failed", _code(error), words.failed(str(error))))
+
+    def release_news(self, news: ReleaseNews) -> None:
+        """Tell whoever asked for a release how it fares; after a restart that is the broker."""
+        answer = self._listening.get(news.release.id, self._broadcast)
+        step, result = news.step, news.step.result or {}
+        if step.state == "running":
+            reply = self._reply(
+                news.release.id, "running", step.stage or "waiting", words.release_step(step.stage, step.error)
+            )
+            answer(reply.model_copy(update={"progress": round(step.part, 3)}))
+            return
+        self._listening.pop(news.release.id, None)
+        if step.state == "done":
+            said = words.release_done(str(result["location"]), float(result["seconds"]), float(result["missing_s"]))
+            answer(self._reply(news.release.id, "done", "released", said, result))
+        else:
+            answer(self._reply(news.release.id, "failed", "release_failed", words.failed(step.error)))
+
+    def _status(self, admitted: Admitted, answer: Answer) -> None:
+        health = self._health()
+        self._note(admitted, True, "told")
+        result = health.model_dump(mode="json")
+        answer(self._reply(admitted.command.nonce, "done", "status", words.status_given(), result))
+
+    def _export(self, admitted: Admitted, args: ExportArgs, answer: Answer) -> None:
+        self._check(args)
+        ahead = self._exports.waiting
+        release = self._exports.add(admitted, args)
+        self._listening[release.id] = answer
+        answer(self._reply(release.id, "accepted", "accepted", words.release_accepted(ahead)))
+
+    def _check(self, args: ExportArgs) -> None:
+        if self._config.camera_named(args.camera) is None:
+            known = ", ".join(camera.id for camera in self._config.camera)
+            raise NotFoundError(f"no camera {args.camera} here; there are: {known}")
+        if self._config.target_named(args.target) is None:
+            known = ", ".join(target.name for target in self._config.target) or "none"
+            raise NotFoundError(f"no target {args.target} here; there are: {known}")
+        if args.start_us >= self._clock.utc_us():
+            raise UsageError("the interval lies in the future")
+        if args.end_us > self._clock.utc_us() + 60 * US:
+            raise UsageError("the interval ends in the future: ask for what is past")
+        if not self._config.archive.node_reads:
+            raise UsageError("this node can't open its recordings (node_reads = false): only the city's key can")
+        if not self._has_footage(CameraId(args.camera), args.interval):
+            raise NotFoundError(f"camera {args.camera} recorded nothing in this interval")
+
+    def _note(self, admitted: Admitted, ok: bool, reason: str) -> None:
+        try:
+            self._door.outcome(admitted, ok, reason)
+        except ArchiveError as error:
+            _log.critical("the outcome of a command could not be journalled: %s", error)
+
+    def _may_answer_stranger(self) -> bool:
+        now = self._clock.monotonic()
+        if now - self._window_began > STRANGER_WINDOW_S:
+            self._window_began, self._refused = now, 0
+        self._refused += 1
+        return self._refused <= STRANGER_REPLIES
+
+    def _reply(
+        self,
+        request: str,
+        state: Literal["accepted", "running", "done", "failed", "refused"],
+        code: str,
+        said: Words,
+        result: dict[str, Any] | None = None,
+    ) -> Reply:
+        return Reply(
+            at_us=self._clock.utc_us(),
+            request_id=request,
+            state=ReplyState(state),
+            code=code,
+            words=said,
+            result=result,
+        )
+
+
+def claimed_nonce(token: bytes) -> str:
+    """Where a refusal is sent to: the nonce that an unproven token claims, or `unreadable`."""
+    if len(token) > MAX_TOKEN_BYTES:
+        return UNREADABLE
+    try:
+        payload = token.split(b".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
+    except (IndexError, ValueError, RecursionError, binascii.Error):
+        return UNREADABLE
+    nonce = claims.get("jti") if isinstance(claims, dict) else None
+    readable = isinstance(nonce, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{15,63}", nonce, re.ASCII)
+    return str(nonce) if readable else UNREADABLE
+
+
+def _code(error: EdgeError) -> str:
+    match error:
+        case NotFoundError():
+            return "not_found"
+        case UsageError():
+            return "bad_request"
+        case _:
+            return "failed"

@@ -1,0 +1,137 @@
+"""The node's side of the broker: its topics, its outbox, its retained state; commands come in, facts go out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from edge_agent import __version__
+from edge_agent.buffer.outbox import Keep, Outbox
+from edge_agent.clock import Clock
+from edge_agent.config import Mqtt, read_secret
+from edge_agent.errors import ArchiveError
+from edge_agent.model import Alarm, CameraId
+from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received, Will
+from edge_agent.uplink.mqtt import Link
+from edge_agent.uplink.payloads import (
+    CameraMessage,
+    CameraReport,
+    Health,
+    NodeState,
+    Reply,
+    Status,
+    Undelivered,
+    alarm_message,
+    encode,
+)
+from edge_agent.uplink.sender import Sender
+from edge_agent.uplink.topics import Topics
+
+_log = logging.getLogger(__name__)
+SESSION_S = 300
+"""The broker keeps commands for a node that is briefly away: as long as a command may live."""
+
+
+class NodeLink:
+    """Everything the agent says to and hears from the broker; `on_message` and `on_state` only enqueue."""
+
+    def __init__(
+        self,
+        mqtt: Mqtt,
+        topics: Topics,
+        outbox: Outbox,
+        clock: Clock,
+        on_message: Callable[[Received], None],
+        on_state: Callable[[LinkState], None],
+    ) -> None:
+        self._topics = topics
+        self._outbox = outbox
+        self._clock = clock
+        self._told_state = on_state
+        self._link = Link(self._settings(mqtt), clock, on_message, self._on_state)
+        self._link.subscribe(topics.command)
+        self._sender = Sender(outbox, self._link, clock)
+
+    def start(self) -> None:
+        self._link.start()
+        self._sender.start()
+
+    def stop(self) -> None:
+        """Say that the node stops in order, send what can be sent in a few seconds, and leave."""
+        self._sender.close()
+        self._publish_status(NodeState.STOPPED)
+        self._link.stop()
+
+    @property
+    def protocol(self) -> str | None:
+        return self._link.state.protocol
+
+    def undelivered(self) -> Undelivered:
+        losses = self._outbox.losses()
+        return Undelivered(
+            waiting=self._outbox.depth(),
+            dropped_pictures=losses.pictures,
+            dropped_alarms=losses.alarms,
+            dropped_answers=losses.answers,
+            rejected=losses.rejected,
+        )
+
+    def online(self) -> None:
+        """To be called after every connect: the retained status is the will's until then."""
+        self._publish_status(NodeState.ONLINE)
+
+    def alarm(self, alarm: Alarm, camera_name: str, zone_name: str) -> None:
+        """Keep an alarm and its picture until the broker has them."""
+        message = alarm_message(alarm, self._topics, camera_name, zone_name)
+        self._outbox.put(self._topics.alarm(alarm.camera), encode(message), keep=Keep.ALARM)
+        if alarm.picture:
+            self._outbox.put(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, keep=Keep.PICTURE)
+
+    def health(self, health: Health) -> None:
+        self._link.publish(self._topics.health, encode(health), retain=True)
+
+    def camera(self, camera: CameraId, report: CameraReport) -> None:
+        message = CameraMessage(at_us=self._clock.utc_us(), camera=camera, report=report)
+        self._link.publish(self._topics.camera(camera), encode(message), retain=True)
+
+    def reply(self, reply: Reply) -> None:
+        """A final reply is kept until the broker has it; progress is told to whoever listens now."""
+        topic, payload = self._topics.reply(reply.request_id), encode(reply)
+        if not reply.state.final:
+            self._link.publish(topic, payload, qos=0)
+            return
+        try:
+            self._outbox.put(topic, payload, keep=Keep.ANSWER)
+        except ArchiveError as error:
+            _log.error("the reply can't be kept, it is sent once: %s", error)
+            self._link.publish(topic, payload)
+
+    def _on_state(self, state: LinkState) -> None:
+        self._sender.link_changed(state)
+        self._told_state(state)
+
+    def _publish_status(self, state: NodeState) -> None:
+        self._link.publish(self._topics.status, encode(self._status(state)), retain=True)
+
+    def _status(self, state: NodeState) -> Status:
+        return Status(at_us=self._clock.utc_us(), state=state, version=__version__)
+
+    def _settings(self, mqtt: Mqtt) -> LinkSettings:
+        return LinkSettings(
+            host=mqtt.host,
+            port=mqtt.port,
+            client_id=f"edge-{self._topics.site}-{self._topics.node}",
+            tls=mqtt.tls,
+            ca_file=mqtt.ca_file,
+            cert_file=mqtt.cert_file,
+            key_file=mqtt.key_file,
+            username=mqtt.username,
+            password=read_secret(mqtt.password_file) if mqtt.password_file else None,
+            keepalive_s=mqtt.keepalive_s,
+            will=Will(self._topics.status, encode(self._status(NodeState.OFFLINE))),
+            session_s=SESSION_S,
+        )
+
+
+def is_online(state: LinkState) -> bool:
+    return state.phase is Phase.ONLINE

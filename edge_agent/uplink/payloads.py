@@ -1,0 +1,290 @@
+"""What the messages say: one type per topic, each with its version, published as JSON Schema (`docs/mqtt.md`).
+
+Written by nodes, read by desks from whatever broker they are pointed at: a reader takes nothing on trust.  Everything
+is bounded, texts hold no control characters (a terminal must not be steered from afar), keys that a reader does not
+know are passed over, and whatever is wrong is one ValueError in plain words.
+
+Times are UTC: `…_us` in microseconds since 1970 is the fact; the ISO 8601 text beside it is for people and derived.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
+
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraState
+from edge_agent.uplink.topics import Topics
+
+MAX_JSON_BYTES = 256 * 1024
+MAX_CAMERAS = 64
+
+_LAST_US = 253_402_300_799_999_999  # 9999-12-31, as far as ISO texts go
+_CLEAN = r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Text = Annotated[str, Field(max_length=500, pattern=_CLEAN)]
+Us = Annotated[int, Field(ge=0, le=_LAST_US)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Amount = Annotated[float, Field(ge=0, le=1e15)]
+Part = Annotated[float, Field(ge=0, le=1)]
+
+
+def iso(at_us: int) -> str:
+    """`2026-11-22T14:05:09.123456Z`."""
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class _Message(_Payload):
+    """What every message has."""
+
+    v: Literal[1] = 1
+    at_us: Us
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def at(self) -> str:
+        return iso(self.at_us)
+
+
+class Words(_Payload):
+    """The same sentence in the languages of the people who read it."""
+
+    uk: Text
+    en: Text
+
+
+class NodeState(StrEnum):
+    ONLINE = "online"
+    OFFLINE = "offline"
+    STOPPED = "stopped"
+
+
+class Status(_Message):
+    """Whether the node is there: `online` at every connect, `stopped` when ended in order, `offline` by last will.
+
+    For `offline` the time is that of the connect: the will was left with the broker then.
+    """
+
+    state: NodeState
+    version: Text = ""
+
+
+class Gaps(_Payload):
+    """What of the last 24 hours is missing."""
+
+    count: Count = 0
+    seconds: Amount = 0.0
+
+
+class CameraReport(_Payload):
+    """One camera, as far as the node knows."""
+
+    state: CameraState
+    fault: CameraFault | None = None
+    detail: Text = ""
+    name: Text = ""
+    fps: Amount = 0.0
+    bitrate_bps: Amount = 0.0
+    last_frame_us: Us | None = None
+    gaps_24h: Gaps = Gaps()
+    watcher: CameraState | None = None
+    """None where nobody watches the picture."""
+
+
+class CameraMessage(_Message):
+    """A camera's state, sent at every change (its figures are in the health message)."""
+
+    camera: Slug
+    report: CameraReport
+
+
+class Undelivered(_Payload):
+    """The outbox: what waits, and what will never be sent (`docs/mqtt.md`, "The outbox")."""
+
+    waiting: Count = 0
+    dropped_pictures: Count = 0
+    dropped_alarms: Count = 0
+    dropped_answers: Count = 0
+    rejected: Count = 0
+
+
+class Health(_Message):
+    """The node and all its cameras; sent every few seconds."""
+
+    version: Text
+    uptime_s: Amount
+    cpu_percent: Annotated[float, Field(ge=0, le=100)]
+    load_1m: Amount
+    memory_used_bytes: Count
+    memory_total_bytes: Count
+    temperature_c: Annotated[float, Field(ge=-100, le=300)] | None = None
+    disk_total_bytes: Count
+    disk_free_bytes: Count
+    archive_bytes: Count
+    oldest_footage_us: Us | None = None
+    mqtt_protocol: Literal["5", "3.1.1"] | None = None
+    outbox: Undelivered = Undelivered()
+    cameras: Annotated[dict[Slug, CameraReport], Field(max_length=MAX_CAMERAS)]
+
+
+class BoxPart(_Payload):
+    """A rectangle in parts of the picture: 0 … 1 from its left and top edges."""
+
+    x: Part
+    y: Part
+    width: Part
+    height: Part
+
+
+class AlarmMessage(_Message):
+    """One message of an alarm's life; `message_id` is the same whenever this message is sent again."""
+
+    message_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
+    alarm_id: Id
+    site: Slug
+    node: Slug
+    camera: Slug
+    camera_name: Text
+    nature: AlarmNature
+    phase: AlarmPhase
+    started_us: Us
+    zone: Text | None = None
+    box: BoxPart | None = None
+    direction_deg: Annotated[float, Field(ge=0, le=360)] | None = None
+    text: Words
+    picture_topic: Annotated[str, Field(max_length=300, pattern=_CLEAN)] | None = None
+
+
+class ReplyState(StrEnum):
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+    @property
+    def final(self) -> bool:
+        return self in (ReplyState.DONE, ReplyState.FAILED, ReplyState.REFUSED)
+
+
+class Reply(_Message):
+    """How a command fares; the last one has a final state."""
+
+    request_id: Id
+    state: ReplyState
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    """For programs: the same whatever the words."""
+    words: Words
+    progress: Part | None = None
+    result: Annotated[dict[str, JsonValue], Field(max_length=64)] | None = None
+
+
+P = TypeVar("P", bound=_Payload)
+
+TYPES: dict[str, type[_Message]] = {
+    "status": Status,
+    "health": Health,
+    "camera": CameraMessage,
+    "alarm": AlarmMessage,
+    "reply": Reply,
+}
+
+
+def encode(payload: BaseModel) -> bytes:
+    """Compact UTF-8 JSON."""
+    return payload.model_dump_json().encode()
+
+
+def decode(kind: type[P], payload: bytes) -> P:
+    """Parse what a broker sent; ValueError says what is wrong, in one bounded line."""
+    if len(payload) > MAX_JSON_BYTES:
+        raise ValueError(f"{kind.__name__}: {len(payload)} bytes, more than the {MAX_JSON_BYTES} that are read")
+    try:
+        return kind.model_validate_json(payload)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        places = [f"{'.'.join(str(step) for step in one['loc']) or 'payload'}: {one['msg']}"[:160] for one in found[:3]]
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ValueError(f"{kind.__name__}: {_printable('; '.join(places))}{more}") from None
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of each payload, by the word in its topic."""
+    return {name: kind.model_json_schema(mode="serialization") for name, kind in TYPES.items()}
+
+
+def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str = "") -> AlarmMessage:
+    """The message for one step of an alarm; its id is made of the step alone, so a repeat has the same."""
+    name = camera_name or alarm.camera
+    zone = zone_name or alarm.zone or ""
+    box = alarm.box
+    return AlarmMessage(
+        at_us=alarm.at_us,
+        message_id=f"{alarm.alarm_id}.{alarm.phase}.{alarm.at_us}",
+        alarm_id=alarm.alarm_id,
+        site=topics.site,
+        node=topics.node,
+        camera=alarm.camera,
+        camera_name=shown(name),
+        nature=alarm.nature,
+        phase=alarm.phase,
+        started_us=alarm.started_us,
+        zone=alarm.zone,
+        box=BoxPart(x=_part(box.x), y=_part(box.y), width=_part(box.width), height=_part(box.height)) if box else None,
+        direction_deg=None if alarm.direction_deg is None else alarm.direction_deg % 360,
+        text=alarm_words(alarm, name, zone),
+        picture_topic=topics.picture(alarm.camera, alarm.alarm_id) if alarm.picture else None,
+    )
+
+
+_NATURE = {AlarmNature.MOTION: ("Рух", "Motion"), AlarmNature.LOST: ("Камеру втрачено", "Camera lost")}
+_ENDED = {
+    AlarmNature.MOTION: ("Рух припинився", "Motion ended"),
+    AlarmNature.LOST: ("Камера знову є", "Camera is back"),
+}
+_DIRECTIONS = (
+    ("вгору", "up"),
+    ("вгору праворуч", "up and to the right"),
+    ("праворуч", "to the right"),
+    ("вниз праворуч", "down and to the right"),
+    ("вниз", "down"),
+    ("вниз ліворуч", "down and to the left"),
+    ("ліворуч", "to the left"),
+    ("вгору ліворуч", "up and to the left"),
+)
+
+
+def alarm_words(alarm: Alarm, camera_name: str, zone_name: str) -> Words:
+    """What an operator reads: nature, place and direction of movement in the picture."""
+    uk, en = (_ENDED if alarm.phase is AlarmPhase.END else _NATURE)[alarm.nature]
+    uk, en = f"{uk}: {camera_name}", f"{en}: {camera_name}"
+    if zone_name:
+        uk, en = f"{uk}, зона «{zone_name}»", f"{en}, zone “{zone_name}”"
+    if alarm.direction_deg is not None and alarm.phase is not AlarmPhase.END:
+        direction = _DIRECTIONS[round(alarm.direction_deg / 45) % 8]
+        uk, en = f"{uk}, рухається {direction[0]}", f"{en}, moving {direction[1]}"
+    return Words(uk=shown(uk), en=shown(en))
+
+
+def _part(value: float) -> float:
+    """Rounding must not push a box at the picture's edge out of bounds, and with it the alarm."""
+    return round(min(max(value, 0.0), 1.0), 6)
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "�" for sign in text)
+
+
+def shown(text: str) -> str:
+    """Any text as a payload may hold it: printable, at most 500 characters."""
+    clean = _printable(text)
+    return clean if len(clean) <= 500 else f"{clean[:499]}…"

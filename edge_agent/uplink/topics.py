@@ -1,0 +1,123 @@
+"""Names of MQTT topics: built from checked ids, parsed back into them (`docs/mqtt.md`).
+
+Ids can't hold `/`, `+`, `#` or anything outside ASCII, so no name can reach into another node's topics.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+ROOT = "edge"
+MAX_TOPIC_CHARS = 300
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+
+
+class TopicKind(StrEnum):
+    STATUS = "status"
+    HEALTH = "health"
+    CAMERA = "camera"
+    ALARM = "alarm"
+    PICTURE = "picture"
+    COMMAND = "command"
+    REPLY = "reply"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed topic; what its kind does not have is ""."""
+
+    kind: TopicKind
+    site: str
+    node: str
+    camera: str = ""
+    alarm_id: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one node; ValueError for an id that could not be one."""
+
+    site: str
+    node: str
+
+    def __post_init__(self) -> None:
+        _slug("site", self.site)
+        _slug("node", self.node)
+
+    @property
+    def base(self) -> str:
+        return f"{ROOT}/{self.site}/{self.node}"
+
+    @property
+    def status(self) -> str:
+        return f"{self.base}/status"
+
+    @property
+    def health(self) -> str:
+        return f"{self.base}/health"
+
+    @property
+    def command(self) -> str:
+        return f"{self.base}/command"
+
+    def camera(self, camera: str) -> str:
+        return f"{self.base}/camera/{_slug('camera', camera)}"
+
+    def alarm(self, camera: str) -> str:
+        return f"{self.base}/alarm/{_slug('camera', camera)}"
+
+    def picture(self, camera: str, alarm_id: str) -> str:
+        return f"{self.alarm(camera)}/{_id('alarm', alarm_id)}/picture"
+
+    def reply(self, request_id: str) -> str:
+        return f"{self.base}/reply/{_id('request', request_id)}"
+
+
+def parse(topic: str) -> Address:
+    """The address a topic names; ValueError for anything that `Topics` does not build."""
+    if len(topic) > MAX_TOPIC_CHARS:
+        raise ValueError(f"a topic of {len(topic)} characters is none of ours")
+    parts = topic.split("/")
+    if len(parts) < 4 or parts[0] != ROOT:
+        raise ValueError(f"not a topic of ours: {topic!r}")
+    node = Topics(parts[1], parts[2])
+    match parts[3:]:
+        case ["status" | "health" | "command" as name]:
+            return Address(TopicKind(name), node.site, node.node)
+        case ["camera" | "alarm" as name, camera]:
+            return Address(TopicKind(name), node.site, node.node, camera=_slug("camera", camera))
+        case ["alarm", camera, alarm_id, "picture"]:
+            address = _slug("camera", camera), _id("alarm", alarm_id)
+            return Address(TopicKind.PICTURE, node.site, node.node, camera=address[0], alarm_id=address[1])
+        case ["reply", request_id]:
+            return Address(TopicKind.REPLY, node.site, node.node, request_id=_id("request", request_id))
+    raise ValueError(f"not a topic of ours: {topic!r}")
+
+
+def subscription(kind: TopicKind, site: str | None = None, node: str | None = None) -> str:
+    """The filter for one kind of message; of every site or node where none is named."""
+    base = f"{ROOT}/{_slug('site', site) if site else '+'}/{_slug('node', node) if node else '+'}"
+    match kind:
+        case TopicKind.STATUS | TopicKind.HEALTH | TopicKind.COMMAND:
+            return f"{base}/{kind}"
+        case TopicKind.CAMERA | TopicKind.ALARM | TopicKind.REPLY:
+            return f"{base}/{kind}/+"
+        case TopicKind.PICTURE:
+            return f"{base}/alarm/+/+/picture"
+
+
+def _slug(what: str, text: str) -> str:
+    if not _SLUG.fullmatch(text):
+        raise ValueError(f"not the name of a {what}: {text[:80]!r} (a-z, 0-9, '-', '_', at most 32)")
+    return text
+
+
+def _id(what: str, text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise ValueError(f"not the id of a {what}: {text[:80]!r} (letters, digits, '-', '_', at most 64)")
+    return text

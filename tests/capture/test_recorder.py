@@ -1,0 +1,192 @@
+"""The recorder process against real cameras: what is recorded, and what their failures cost."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import av
+
+from edge_agent.messages import CameraChanged, CameraStats, SegmentClosed, SegmentOpened
+from edge_agent.model import CameraFault, CameraState, GapCause
+from tests.capture.support import Lab, RecorderProcess, camera, ffprobe_complaints, fragment_seconds
+from tests.peers.cameras import CameraServer, compare, make_clip
+from tests.peers.support import free_port, wait_until
+
+
+def assert_nothing_missing(lab: Lab, server: CameraServer, name: str, mount: str) -> int:
+    """Every picture sent between the first and the last recorded one is there, in order; how many."""
+    recorded = lab.digests(name)
+    result = compare(server.sent(mount), recorded)
+    assert (result.missing, result.foreign) == ([], []), name
+    assert recorded
+    return len(recorded)
+
+
+def test_every_picture_sent_while_connected_is_recorded_in_both_codecs_with_reordered_pictures_too(
+    lab: Lab, clips: Path, street_h264: Path, street_h265: Path
+) -> None:
+    reordered = {
+        "/b264": make_clip(clips / "reordered-h264.mp4", bframes=2),
+        "/b265": make_clip(clips / "reordered-h265.mp4", "h265", bframes=2),
+    }
+    mounts = {"/h264": street_h264, "/h265": street_h265, **reordered}
+    with CameraServer(mounts, folder=lab.folder) as server:
+        jobs = [camera(mount[1:], server.url(mount)) for mount in mounts]
+        with RecorderProcess(lab.job(*jobs), lab.folder) as recorder:
+            recorder.wait_for(SegmentClosed, 30, count=12)
+            sent_at_the_end = {mount: len(server.sent(mount)) for mount in mounts}
+            assert recorder.stop() == 0
+        for job, mount in zip(jobs, mounts, strict=True):
+            count = assert_nothing_missing(lab, server, job.id, mount)
+            assert sent_at_the_end[mount] - count <= 16, "at most the pictures before the first keyframe and in flight"
+    told = {message.segment.path: message.segment for message in recorder.closed}
+    for job in jobs:
+        segments = lab.segments(job.id)
+        for found in segments:
+            segment, content = told[found.path], (lab.archive / found.path).read_bytes()
+            assert (found.closed, found.torn, found.end_us) == (True, False, segment.end_us)
+            assert (segment.size_bytes, segment.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+            opened = lab.opened(found)
+            assert ffprobe_complaints(opened) == ""
+            assert max(fragment_seconds(opened)) < 1.1
+            with av.open(str(opened)) as movie:
+                assert sum(1 for packet in movie.demux(video=0) if packet.size) == segment.frames
+        assert all(before.end_us == after.start_us for before, after in pairwise(segments))
+        assert all(abs((found.end_us or 0) - found.start_us - 3_000_000) < 20_000 for found in segments[:-1])
+
+
+def test_a_picture_is_placed_at_the_time_it_was_sent(lab: Lab, camera_server: CameraServer) -> None:
+    with RecorderProcess(lab.job(camera("gate", camera_server.url("/main"))), lab.folder) as recorder:
+        recorder.wait_for(SegmentClosed, 20)
+    first = compare(camera_server.sent("/main"), lab.digests("gate")).first
+    assert first is not None
+    sent = next(frame for frame in camera_server.sent("/main") if frame.index == first)
+    assert abs(lab.segments("gate")[0].start_us - sent.utc_us_pushed) < 300_000
+
+
+def test_a_stalled_camera_is_noticed_within_5_s_and_recorded_again_when_it_comes_back(
+    lab: Lab, camera_server: CameraServer
+) -> None:
+    jobs = [camera("gate", camera_server.url("/main")), camera("yard", camera_server.url("/hevc"))]
+    with RecorderProcess(lab.job(*jobs), lab.folder) as recorder:
+        recorder.wait_for(CameraChanged, 15, camera="gate", state=CameraState.RECORDING)
+        camera_server.stall("/main")
+        stalled_us = time.time_ns() // 1000
+        (lost,) = recorder.wait_for(CameraChanged, 6, camera="gate", fault=CameraFault.STALLED)
+        assert lost.at_us - stalled_us < 5_000_000
+        assert all(found.closed for found in lab.segments("gate"))
+        camera_server.resume("/main")
+        recorder.wait_for(CameraChanged, 25, count=2, camera="gate", state=CameraState.RECORDING)
+        opened = recorder.wait_for(SegmentOpened, 5, camera="gate", lost=GapCause.CAMERA)
+        assert opened[0].evidence == "no picture for 4 s"
+        assert recorder.stop() == 0
+    assert not [change for change in recorder.of(CameraChanged) if change.camera == "yard" and change.fault]
+    assert all(before.end_us == after.start_us for before, after in pairwise(lab.segments("yard")))
+    assert_nothing_missing(lab, camera_server, "yard", "/hevc")
+
+
+def test_a_camera_that_lost_its_power_is_recorded_again_on_its_return(lab: Lab, camera_server: CameraServer) -> None:
+    with RecorderProcess(lab.job(camera("gate", camera_server.url("/main"))), lab.folder) as recorder:
+        recorder.wait_for(CameraChanged, 15, state=CameraState.RECORDING)
+        camera_server.kill()
+        recorder.wait_for(CameraChanged, 6, state=CameraState.LOST)
+        recorder.wait_for(CameraChanged, 6, fault=CameraFault.UNREACHABLE)
+        camera_server.restart()
+        recorder.wait_for(CameraChanged, 15, count=2, state=CameraState.RECORDING)
+        again = recorder.of(SegmentOpened)[-1]
+        assert again.lost is GapCause.CAMERA
+        assert "closed the connection" in again.evidence
+        assert recorder.stop() == 0
+    segments = lab.segments("gate")
+    assert all(found.closed and not found.torn for found in segments)
+    assert all((before.end_us or 0) <= after.start_us for before, after in pairwise(segments))
+
+
+def test_each_way_of_not_getting_a_picture_has_its_own_word_and_no_password_shows(lab: Lab, street_h264: Path) -> None:
+    secret = "s3cr3t @:/?#[] pass"
+    wrong = "wr0ng @:/?#[] guess"
+    with CameraServer({"/main": street_h264}, ("op er", secret), folder=lab.folder) as server:
+        url = server.url("/main", with_login=False)
+        jobs = [
+            camera("good", url, username="op er", password=secret),
+            camera("guess", url, username="op er", password=wrong),
+            camera("anonymous", url),
+            camera("path", url.replace("/main", "/none"), username="op er", password=secret),
+            camera("nobody", f"rtsp://127.0.0.1:{free_port()}/main", username="op er", password=secret),
+        ]
+        with RecorderProcess(lab.job(*jobs), lab.folder) as recorder:
+            recorder.wait_for(CameraChanged, 15, camera="good", state=CameraState.RECORDING)
+            recorder.wait_for(CameraChanged, 5, camera="guess", fault=CameraFault.LOGIN)
+            recorder.wait_for(CameraChanged, 5, camera="anonymous", fault=CameraFault.LOGIN)
+            recorder.wait_for(CameraChanged, 5, camera="path", fault=CameraFault.NOT_FOUND)
+            recorder.wait_for(CameraChanged, 5, camera="nobody", fault=CameraFault.UNREACHABLE)
+            command = Path(f"/proc/{recorder.process.pid}/cmdline").read_text()
+            assert recorder.stop() == 0
+    shown = "\n".join([recorder.log(), command, *map(repr, recorder.heard)])
+    for part in ("s3cr3t", "wr0ng", "pass", "guess @", "%40", "op er", "op%20er"):
+        assert part not in shown.replace("refuses the login: check username and password", "")
+
+
+def test_pictures_of_another_size_begin_a_new_file_at_once(lab: Lab, clips: Path, camera_server: CameraServer) -> None:
+    small = make_clip(clips / "small.mp4", size=(320, 240), seconds=4, seed=3)
+    with RecorderProcess(lab.job(camera("gate", camera_server.url("/main")), segment_s=60), lab.folder) as recorder:
+        recorder.wait_for(SegmentOpened, 15)
+        camera_server.switch("/main", small)
+        recorder.wait_for(SegmentOpened, 10, count=2)
+        assert recorder.stop() == 0
+    before, after = lab.segments("gate")
+    assert before.end_us == after.start_us
+    sizes = []
+    for found in (before, after):
+        assert ffprobe_complaints(lab.opened(found)) == ""
+        with av.open(str(lab.opened(found))) as movie:
+            sizes.append((movie.streams.video[0].width, movie.streams.video[0].height))
+    assert sizes == [(640, 360), (320, 240)]
+    assert_nothing_missing(lab, camera_server, "gate", "/main")
+
+
+def test_a_camera_with_rare_keyframes_is_still_written_every_second(lab: Lab, clips: Path) -> None:
+    rare = make_clip(clips / "rare.mp4", seconds=10, gop=150)
+    with CameraServer({"/rare": rare}, folder=lab.folder) as server:
+        with RecorderProcess(lab.job(camera("gate", server.url("/rare")), segment_s=5), lab.folder) as recorder:
+            recorder.wait_for(SegmentOpened, 20)
+            wait_until(lambda: len(server.sent("/rare")) > 75, 20, "five seconds were sent")
+            assert recorder.stop() == 0
+        (found,) = lab.segments("gate")
+        lengths = fragment_seconds(lab.opened(found))
+        assert len(lengths) >= 4
+        assert max(lengths) < 1.1
+        assert_nothing_missing(lab, server, "gate", "/rare")
+
+
+def test_sound_that_cannot_be_kept_is_said_and_the_picture_recorded(lab: Lab, street_h264: Path) -> None:
+    # not one mount for both: GStreamer's server refuses everybody once viewers differ in wanting its sound
+    with CameraServer({"/main": street_h264, "/mute": street_h264}, audio=True, folder=lab.folder) as server:
+        jobs = [camera("asked", server.url("/main"), audio=True), camera("silent", server.url("/mute"))]
+        with RecorderProcess(lab.job(*jobs), lab.folder) as recorder:
+            recorder.wait_for(CameraChanged, 15, camera="silent", state=CameraState.RECORDING, detail="")
+            (heard,) = recorder.wait_for(CameraChanged, 15, camera="asked", state=CameraState.RECORDING)
+            assert "only AAC is recorded" in heard.detail
+            assert recorder.stop() == 0
+        for name, mount in (("asked", "/main"), ("silent", "/mute")):
+            assert_nothing_missing(lab, server, name, mount)
+
+
+def test_a_file_plays_in_a_loop_at_its_own_pace(lab: Lab, clips: Path) -> None:
+    clip = make_clip(clips / "two-seconds.mp4", seconds=2, bframes=2)
+    jobs = [camera("file", clip.as_uri()), camera("gone", "file:///nowhere/clip.mp4")]
+    with RecorderProcess(lab.job(*jobs), lab.folder) as recorder:
+        recorder.wait_for(SegmentClosed, 15, count=2)
+        recorder.wait_for(CameraChanged, 5, camera="gone", fault=CameraFault.NOT_FOUND)
+        recorder.wait_for(CameraStats, 8, camera="file")
+        assert recorder.stop() == 0
+    segments = lab.segments("file")
+    assert all(before.end_us == after.start_us for before, after in pairwise(segments))
+    assert 3_500_000 < (segments[1].end_us or 0) - segments[0].start_us < 9_000_000
+    stats = [message for message in recorder.of(CameraStats) if message.camera == "file"]
+    assert abs(stats[-1].fps - 15) < 1.5
+    for found in segments:
+        assert ffprobe_complaints(lab.opened(found)) == ""

@@ -1,0 +1,107 @@
+"""The watcher under test: its process, started as the agent starts it, and what a scene knows of the truth."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Self, cast
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
+from edge_agent.demo.scene import Actor, Crossing, StreetScene
+from edge_agent.messages import AlarmRaised
+from edge_agent.model import Alarm, AlarmPhase, Box, CameraId
+from tests.capture.support import RecorderProcess
+from tests.peers.cameras import CameraServer
+from tests.peers.support import ManagedProcess, wait_until
+
+__all__ = [
+    "EmptyStreet",
+    "WatcherProcess",
+    "apart_deg",
+    "best_overlap",
+    "opened_jpeg",
+    "overlap",
+    "truth_at",
+    "watched",
+]
+
+
+class WatcherProcess(RecorderProcess):
+    """`with WatcherProcess(folder, camera, …) as watcher:`"""
+
+    def __init__(self, folder: Path, *cameras: WatchedCamera) -> None:
+        self.heard = []
+        self._cameras = cameras
+        self._folder = folder
+        self._listen = True
+
+    def __enter__(self) -> Self:
+        self.process = ManagedProcess(
+            [sys.executable, "-m", "edge_agent.capture.watcher"], self._folder / "watcher.log", stdin=True, stdout=True
+        )
+        self.process.stdin.write(WATCHER_JOB.encode(WatcherJob(self._cameras)) + b"\n")
+        self.process.stdin.flush()
+        self._thread = threading.Thread(target=self._hear, daemon=True)
+        self._thread.start()
+        return self
+
+    def alarms(self, camera: str, phase: AlarmPhase | None = None) -> list[Alarm]:
+        """So far, in the order of arrival."""
+        return [
+            message.alarm
+            for message in self.of(AlarmRaised)
+            if message.alarm.camera == camera and phase in (None, message.alarm.phase)
+        ]
+
+    def wait_alarm(self, camera: str, phase: AlarmPhase, seconds: float, count: int = 1) -> Alarm:
+        """The `count`-th alarm message of this phase."""
+        wait_until(
+            lambda: len(self.alarms(camera, phase)) >= count, seconds, f"alarm {phase} of {camera}; log: {self.log()}"
+        )
+        return self.alarms(camera, phase)[count - 1]
+
+
+class EmptyStreet(StreetScene):
+    """The same street and weather, but nobody comes."""
+
+    def _present(self, _at_s: float) -> list[Crossing]:
+        return []
+
+
+def watched(name: str, url: str, **more: object) -> WatchedCamera:
+    return WatchedCamera(CameraId(name), url, **more)  # type: ignore[arg-type]
+
+
+def truth_at(server: CameraServer, mount: str, scene: StreetScene, clip_frames: int, at_us: int) -> list[Actor]:
+    """Who was to be seen in the last picture that the mount sent before `at_us`."""
+    sent = [frame for frame in server.sent(mount) if frame.utc_us_pushed <= at_us]
+    return scene.truth(sent[-1].index % clip_frames)
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    common = max(0.0, width) * max(0.0, height)
+    return common / (a.width * a.height + b.width * b.height - common)
+
+
+def best_overlap(box: Box | None, actors: list[Actor]) -> float:
+    return max((overlap(box, actor.box) for actor in actors if box), default=0.0)
+
+
+def apart_deg(a: float, b: float) -> float:
+    return abs((a - b + 180) % 360 - 180)
+
+
+def opened_jpeg(data: bytes, folder: Path) -> NDArray[np.uint8]:
+    """uint8[h, w, 3] RGB, by a decoder that did not make it."""
+    path = folder / "alarm.jpg"
+    path.write_bytes(data)
+    with av.open(str(path)) as container:
+        return cast("NDArray[np.uint8]", next(container.decode(video=0)).to_ndarray(format="rgb24"))
