@@ -18,7 +18,7 @@ from edge_agent.buffer.index import Index
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
-from edge_agent.buffer.retention import Deleter, rule_of
+from edge_agent.buffer.retention import Ballast, Deleter, rule_of
 from edge_agent.cameras import Cameras
 from edge_agent.capture.alarms import Region
 from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
@@ -37,7 +37,7 @@ from edge_agent.messages import (
     SegmentClosed,
     SegmentOpened,
 )
-from edge_agent.model import Alarm, CameraId, Interval
+from edge_agent.model import Alarm, CameraFault, CameraId, Interval
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.trust.age import Identity
 from edge_agent.trust.door import Door
@@ -99,9 +99,8 @@ class Agent:
         self._ledger = Ledger(config.archive_dir, self._index, identities, clock)
         self._library = Library(config.archive_dir, self._index, identities, clock)
         keep = config.retention
-        self._deleter = Deleter(
-            config.archive_dir, self._index, rule_of(keep.days, keep.max_size, keep.min_free), clock
-        )
+        rule = rule_of(keep.days, keep.max_size, keep.min_free)
+        self._deleter = Deleter(config.archive_dir, self._index, rule, clock, Ballast(data / "ballast"))
         self._journal = Journal(config.journal_path, clock)
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
@@ -244,6 +243,7 @@ class Agent:
                 self._ledger.closed(segment)
                 _log.info("sealed %s, %.1f s", segment.path, segment.interval.seconds)
             case CameraChanged(camera=camera):
+                self._more_to_sweep |= message.fault is CameraFault.DISK
                 _log.info("camera %s: %s %s", camera, message.state, message.detail)
                 for alarm in self._cameras.recorder_says(message):
                     self._alarm(alarm)
@@ -399,7 +399,9 @@ class Agent:
             self._node.health(self.health())
 
     def _sweep(self) -> None:
+        self._more_to_sweep = False
         swept = self._deleter.sweep()
+        self._ledger.settle()
         if swept.by_age or swept.by_space:
             reason = f"{swept.by_age} recordings by age, {swept.by_space} for want of space"
             args = {"by_age": swept.by_age, "by_space": swept.by_space, "freed_bytes": swept.freed_bytes}

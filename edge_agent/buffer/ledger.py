@@ -49,22 +49,34 @@ class Ledger:
         self._clock = clock
         self._started_us = clock.utc_us()
         self._open: dict[CameraId, str] = {}
+        self._owed_segments: list[Segment] = []
+        self._owed_gaps: list[Gap] = []
 
     def opened(self, message: SegmentOpened) -> list[Gap]:
         """A file was begun; the gaps before it, entered and returned."""
         self._open[message.camera] = message.path
-        last = self._index.last_end_us(message.camera)
+        last = self._last_end_us(message.camera)
         if last is None or message.start_us - last <= TOLERANCE_US:
             return []
         gaps = split_gap(message.camera, Interval(last, message.start_us), message, self._started_us)
-        for gap in gaps:
-            self._index.add_gap(gap)
+        self._owed_gaps += gaps
+        self.settle()
         return gaps
 
     def closed(self, segment: Segment) -> None:
         if self._open.get(segment.camera) == segment.path:
             del self._open[segment.camera]
-        self._index.add([segment])
+        self._owed_segments.append(segment)
+        self.settle()
+
+    def settle(self) -> None:
+        """Enter what is known but not yet in the index; ArchiveError when the disk refuses, then it stays owed."""
+        if self._owed_segments:
+            self._index.add(self._owed_segments)
+            self._owed_segments.clear()
+        while self._owed_gaps:
+            self._index.add_gap(self._owed_gaps[0])
+            del self._owed_gaps[0]
 
     def recover_open(self) -> list[Segment]:
         """The recorder died: enter what it left unfinished, up to the last whole fragment."""
@@ -102,10 +114,17 @@ class Ledger:
                 continue
             if segment is None:
                 continue
-            self._index.add([segment])
+            self._owed_segments.append(segment)
             recovered.append(segment)
             _log.warning("%s was left unfinished: %.1f s of it are kept", path, segment.interval.seconds)
+        self.settle()
         return recovered
+
+    def _last_end_us(self, camera: CameraId) -> int | None:
+        ends = [segment.end_us for segment in self._owed_segments if segment.camera == camera]
+        ends += [gap.end_us for gap in self._owed_gaps if gap.camera == camera]
+        known = self._index.last_end_us(camera)
+        return max(ends if known is None else [*ends, known], default=None)
 
     def _torn(self, path: str) -> Segment | None:
         name = SegmentName.parse(path)

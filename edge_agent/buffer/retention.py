@@ -74,19 +74,65 @@ def choose(oldest: Sequence[Segment], rule: Rule, space: Space, now_us: int) -> 
     return chosen
 
 
+class Ballast:
+    """Room that is kept for the index: on a disk that others filled, deleting needs some bytes first."""
+
+    def __init__(self, path: Path, size: int = 4 << 20) -> None:
+        self._path = path
+        self._size = size
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are to be kept and are not."""
+        return 0 if self._path.exists() else self._size
+
+    def take_on(self, free: int) -> None:
+        """Keep the room when there is that much."""
+        if not self.missing or free < self._size:
+            return
+        try:
+            with self._path.open("xb") as file:
+                os.posix_fallocate(file.fileno(), 0, self._size)
+        except OSError as error:
+            _log.warning("no room could be kept for the index: %s", error.strerror)
+            self.drop()
+
+    def drop(self) -> bool:
+        """Give the room to whoever writes next; false when there was none."""
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
+
+
 class Deleter:
     """Keeps the archive within its rule; the agent's loop owns it."""
 
-    def __init__(self, root: Path, index: Index, rule: Rule, clock: Clock) -> None:
+    def __init__(self, root: Path, index: Index, rule: Rule, clock: Clock, ballast: Ballast) -> None:
         self._root = root
         self._index = index
         self._rule = rule
         self._clock = clock
+        self._ballast = ballast
+        ballast.take_on(self._space().free)
 
     def sweep(self) -> Swept:
-        """Finish deletions that a crash left, then delete what is due, at most a batch."""
+        """Delete what is due, at most a batch; on a full disk the ballast makes the room that this needs."""
+        try:
+            swept = self._sweep()
+        except ArchiveError:
+            if not self._ballast.drop():
+                raise
+            swept = self._sweep()
+        self._ballast.take_on(self._space().free - self._rule.min_free)
+        return swept
+
+    def _sweep(self) -> Swept:
+        """Finish deletions that a crash left, then delete what is due."""
         self._finish(self._index.doomed())
         space = self._space()
+        space = Space(space.held, space.free - self._ballast.missing)
         chosen = choose(self._index.oldest(BATCH), self._rule, space, self._clock.utc_us())
         for reason in DeleteReason:
             self._index.doom([segment for segment, why in chosen if why is reason], reason)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.buffer.index import DeleteReason, Index
-from edge_agent.buffer.retention import Deleter, Rule, Space, choose
+from edge_agent.buffer.retention import Ballast, Deleter, Rule, Space, choose
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Interval, Segment
@@ -65,7 +65,7 @@ def test_files_older_than_the_promise_go_and_leave_receipts(tmp_path: Path) -> N
     old = [segment(n) for n in range(3)]
     young = [segment(2 * 24 * 60 + n) for n in range(2)]
     archive(tmp_path, index, old + young)
-    swept = Deleter(tmp_path, index, Rule(10 * DAY_US, None, 0), clock).sweep()
+    swept = Deleter(tmp_path, index, Rule(10 * DAY_US, None, 0), clock, Ballast(tmp_path / "ballast")).sweep()
     assert (swept.by_age, swept.by_space, swept.freed_bytes, swept.more) == (3, 0, 300, False)
     assert not any((tmp_path / s.path).exists() for s in old)
     assert all((tmp_path / s.path).exists() for s in young)
@@ -78,7 +78,7 @@ def test_a_crash_between_unlink_and_receipt_is_finished_by_the_next_sweep(tmp_pa
     archive(tmp_path, index, [segment(0), segment(1)])
     index.doom([segment(0)], DeleteReason.SPACE)
     (tmp_path / segment(0).path).unlink()
-    Deleter(tmp_path, index, Rule(10 * DAY_US, None, 0), clock).sweep()
+    Deleter(tmp_path, index, Rule(10 * DAY_US, None, 0), clock, Ballast(tmp_path / "ballast")).sweep()
     assert [r.reason for r in index.receipts(CameraId("gate"), Interval(0, DAY_US))] == ["space"]
     assert (tmp_path / segment(1).path).exists()
 
@@ -87,7 +87,7 @@ def test_the_size_limit_holds_across_cameras_oldest_first(tmp_path: Path) -> Non
     clock = HandClock(DAY_US)
     index = Index(tmp_path / "index.sqlite", clock)
     archive(tmp_path, index, [segment(n, camera=c) for n in range(4) for c in ("gate", "yard")])
-    Deleter(tmp_path, index, Rule(10 * DAY_US, 450, 0), clock).sweep()
+    Deleter(tmp_path, index, Rule(10 * DAY_US, 450, 0), clock, Ballast(tmp_path / "ballast")).sweep()
     assert index.holdings().size_bytes == 400
     assert index.holdings(CameraId("gate")).files == index.holdings(CameraId("yard")).files == 2
 
@@ -97,5 +97,5 @@ def test_a_vanished_archive_disk_is_told_and_deletes_nothing(tmp_path: Path) -> 
     index = Index(tmp_path / "index.sqlite", clock)
     index.add([segment(0)])
     with pytest.raises(ArchiveError, match="disk"):
-        Deleter(tmp_path / "gone", index, Rule(10 * DAY_US, 0, 0), clock).sweep()
+        Deleter(tmp_path / "gone", index, Rule(10 * DAY_US, 0, 0), clock, Ballast(tmp_path / "ballast")).sweep()
     assert index.holdings().files == 1
