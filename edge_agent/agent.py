@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.buffer.documents import Documents
@@ -25,7 +26,7 @@ from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
 from edge_agent.clock import US, Clock
-from edge_agent.config import Camera, Config, read_secret
+from edge_agent.config import Camera, Config
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.health import NodeProbe
 from edge_agent.messages import (
@@ -39,6 +40,7 @@ from edge_agent.messages import (
 )
 from edge_agent.model import Alarm, CameraFault, CameraId, Interval
 from edge_agent.ticker import Periodic, Ticker
+from edge_agent.toml_file import read_secret
 from edge_agent.trust.age import Identity
 from edge_agent.trust.door import Door
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
@@ -90,9 +92,8 @@ class Agent:
         self._watchdog, self._lock_fd = watchdog, lock_fd
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         data = config.data_dir
-        config.archive_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         staging = data / "exports"
-        staging.mkdir(exist_ok=True, mode=0o700)
+        prepare_folders(config, staging)
         self._staging = staging
 
         self._index = Index(config.index_path, clock)
@@ -414,6 +415,17 @@ class Agent:
             self._journal.append(entry)
         except ArchiveError as error:
             _log.critical("not journalled: %s: %s", entry.kind, error)
+
+
+def prepare_folders(config: Config, staging: Path) -> None:
+    """Make what is missing, but never a folder for an archive on a disk of its own: it may just not be mounted."""
+    if config.archive.path is not None and not config.archive_dir.is_dir():
+        raise ArchiveError(f"the archive's folder {config.archive_dir} is not there: is its disk mounted?")
+    try:
+        for folder in (config.archive_dir, staging):
+            folder.mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ArchiveError(f"the data folder {config.data} cannot be used: {error.strerror}") from error
 
 
 def _password(camera: Camera) -> str | None:

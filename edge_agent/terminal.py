@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.exceptions import Abort, ClickException, Exit
 from rich.console import Console
 
 from edge_agent.errors import EdgeError
@@ -33,21 +32,13 @@ def app_of(name: str, help_text: str) -> typer.Typer:
 def run_app(app: typer.Typer, name: str) -> None:
     """Run and exit: an EdgeError becomes one plain message on standard error and its own exit code."""
     try:
-        code = app(standalone_mode=False, prog_name=name)
+        app(prog_name=name)
     except EdgeError as error:
         print(f"{name}: {error}", file=sys.stderr)
-        code = error.exit_code
-    except ClickException as error:
-        error.show()
-        code = error.exit_code
-    except Exit as error:
-        code = error.exit_code
-    except (Abort, KeyboardInterrupt):
-        code = 130
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(0)
 
 
 def console() -> Console:

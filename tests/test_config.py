@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.config import Config, ConfigFileError, load, parse_size, read_secret, schema
+from edge_agent.config import Config, load, parse_size, schema
 from edge_agent.errors import ConfigError
+from edge_agent.toml_file import ConfigFileError, read_secret
 
 ROOT = Path(__file__).parent.parent
 MINIMAL = """

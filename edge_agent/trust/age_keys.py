@@ -122,6 +122,12 @@ def read_secret_file(path: Path) -> bytes:
     return content
 
 
+def _is_credential(path: Path) -> bool:
+    """systemd grants a unit its credentials by an access list, which shows as a group that may read."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return folder is not None and path.parent == Path(folder)
+
+
 def _to_bech32(prefix: str, raw: bytes) -> str:
     return bech32.bech32_encode(prefix, bech32.convertbits(raw, 8, 5) or ())
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from edge_agent import __version__
 from edge_agent.buffer.outbox import Keep, Outbox
 from edge_agent.clock import Clock
-from edge_agent.config import Mqtt, read_secret
+from edge_agent.config import Mqtt
 from edge_agent.errors import ArchiveError
 from edge_agent.model import Alarm, CameraId
+from edge_agent.toml_file import read_secret
 from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received, Will
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import (

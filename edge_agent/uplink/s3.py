@@ -21,8 +21,9 @@ import boto3
 import botocore.exceptions as failures
 from botocore.config import Config as BotoConfig
 
-from edge_agent.config import S3Target, read_secret
+from edge_agent.config import S3Target
 from edge_agent.errors import UplinkError
+from edge_agent.toml_file import read_secret
 from edge_agent.uplink.targets import Progress, UploadReceipt, file_sha256
 
 S3Client = Any

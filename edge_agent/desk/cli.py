@@ -1,0 +1,400 @@
+"""`edge-desk`: the command line of the people at the centre, and of those who stand at a node."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from pydantic import ValidationError
+
+from edge_agent import __version__
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.desk.client import DeskClient, Patience
+from edge_agent.desk.output import (
+    Told,
+    final_json,
+    in_language,
+    json_line,
+    raise_unless_done,
+    say_json,
+    unreachable_json,
+)
+from edge_agent.desk.people import AGE_FILE, SIGNING_FILE, check_entry, make_keys, person_entry, toml_block
+from edge_agent.desk.pictures import Pictures
+from edge_agent.desk.rows import Wording
+from edge_agent.desk.screen import health_screen
+from edge_agent.desk.settings import (
+    ANSWER_SESSION_S,
+    DEFAULT_CONFIG,
+    Desk,
+    broker_settings,
+    identities_of,
+    load_desk,
+    node_named,
+    read_passphrase,
+    signer,
+    unlock,
+)
+from edge_agent.desk.texts import Texts, texts
+from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
+from edge_agent.errors import ConfigError, EdgeError, UplinkError, UsageError
+from edge_agent.terminal import JsonOption, app_of, console, progress_console, run_app
+from edge_agent.trust.age import load_identities, open_file
+from edge_agent.trust.command import CommandArgs, ExportArgs, StatusArgs, sign
+from edge_agent.trust.keys import public_key_of
+from edge_agent.trust.policy import Role
+from edge_agent.uplink.commands import claimed_nonce
+from edge_agent.uplink.payloads import Health, Reply
+from edge_agent.uplink.topics import Topics
+from edge_agent.when import parse_duration, parse_when, spoken
+
+app = app_of("edge-desk", "Watch the nodes, ask them for clips, open what they release.")
+keys_app = app_of("keys", "Make and show a person's own keys.")
+app.add_typer(keys_app)
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="EDGE_DESK_CONFIG", help="The desk's configuration.", show_default=True),
+]
+NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="SITE/NODE, or NODE of the configured site.")]
+SocketOption = Annotated[
+    Path | None, typer.Option("--socket", help="At the node itself: its local socket instead of the broker.")
+]
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="The key's passphrase; asked for on the terminal without it."),
+]
+TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for the first answer.")]
+IdleOption = Annotated[float, typer.Option("--idle", min=1, help="Seconds to wait for each further answer.")]
+
+
+@app.callback()
+def _top() -> None:
+    """Watch the nodes, ask them for clips, open what they release."""
+    # What goes wrong is told by exceptions; log lines would only tear the live table.
+    logging.basicConfig(handlers=[logging.NullHandler()])
+
+
+@app.command("version")
+def _version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@app.command("export")
+def _export(
+    node: NodeArgument,
+    camera: Annotated[str, typer.Argument(metavar="CAMERA", help="The camera's id.")],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from", help='Start: "2026-11-22 10:15", "yesterday 22:30", "15m ago"; local unless it ends in Z.'
+        ),
+    ],
+    recipient: Annotated[str, typer.Option(help="Who alone can open the clip: an age public key (age1…).")],
+    target: Annotated[str, typer.Option(help="Where the node puts the clip: a target of its configuration.")],
+    length: Annotated[str | None, typer.Option("--for", help='Length: "90s", "5m", "1h30m".')] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End, said like --from; instead of --for.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it stands in the node's journal.")] = "",
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only print the request id.")
+    ] = True,
+    config: ConfigOption = DEFAULT_CONFIG,
+    socket: SocketOption = None,
+    passphrase_file: PassphraseOption = None,
+    timeout_s: TimeoutOption = 60,
+    idle_s: IdleOption = 900,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a node cut, seal and release a clip, and show how it goes."""
+    desk, clock = load_desk(config), SystemClock()
+    topics = node_named(node, desk.site)
+    start_us, end_us = _interval(desk, clock, start, length, end)
+    try:
+        args = ExportArgs(
+            camera=camera, start_us=start_us, end_us=end_us, recipient=recipient, target=target, reason=reason
+        )
+    except ValidationError as error:
+        raise UsageError(_mistakes(error)) from error
+    request = _Request.signed(desk, clock, topics, args, passphrase_file)
+    talk = _Talk(desk, clock, socket, Patience(first_s=timeout_s, idle_s=idle_s), config)
+    if not wait:
+        talk.send(request, as_json)
+        return
+    reply = talk.hear(request, as_json)
+    if as_json:
+        say_json(final_json(reply))
+    raise_unless_done(reply, talk.texts)
+    if not as_json:
+        _print_done(reply, talk.texts, desk.zone)
+
+
+@app.command("status")
+def _status(
+    node: NodeArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    socket: SocketOption = None,
+    passphrase_file: PassphraseOption = None,
+    timeout_s: TimeoutOption = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a node how it and its cameras are."""
+    desk, clock = load_desk(config), SystemClock()
+    topics = node_named(node, desk.site)
+    request = _Request.signed(desk, clock, topics, StatusArgs(), passphrase_file)
+    talk = _Talk(desk, clock, socket, Patience(first_s=timeout_s, idle_s=timeout_s), config)
+    reply = talk.hear(request, as_json)
+    if as_json:
+        say_json(final_json(reply))
+    raise_unless_done(reply, talk.texts)
+    if not as_json:
+        try:
+            health = Health.model_validate(reply.result)
+        except ValidationError as error:
+            raise EdgeError(f"{node} answered with what is no state of a node: {_mistakes(error)}") from error
+        console().print(health_screen(Wording(talk.texts, desk.zone), topics, health, clock.utc_us()))
+
+
+@app.command("follow")
+def _follow(
+    node: NodeArgument,
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="The id that `export` printed.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    idle_s: IdleOption = 900,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on hearing of a request that still runs; what was said before is not repeated."""
+    desk, clock = load_desk(config), SystemClock()
+    topics = node_named(node, desk.site)
+    try:
+        topics.reply(request_id)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    talk = _Talk(desk, clock, None, Patience(first_s=idle_s, idle_s=idle_s), config)
+    reply = talk.hear(_Request(topics, request_id, None), as_json)
+    if as_json:
+        say_json(final_json(reply))
+    raise_unless_done(reply, talk.texts)
+    if not as_json:
+        _print_done(reply, talk.texts, desk.zone)
+
+
+@app.command("watch")
+def _watch(
+    config: ConfigOption = DEFAULT_CONFIG,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="End after so long; without it, at Ctrl-C.")] = None,
+    site: Annotated[str | None, typer.Option(help="One site's nodes only.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Save the alarms' pictures into this folder, the newest 500.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all nodes and the last alarms, live; one line an event where there is no terminal."""
+    desk, screen = load_desk(config), console()
+    settings = broker_settings(desk, "watch")
+    wording = Wording(texts(desk.language), desk.zone)
+    view: View
+    if as_json:
+        view = JsonView()
+    elif screen.is_terminal:
+        view = LiveView(screen, wording, settings.where)
+    else:
+        view = LineView(wording, settings.where)
+    try:
+        watch = Watch(settings, SystemClock(), view, wording, site, Pictures(pictures) if pictures else None)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    # The terminal must be given back in order, whoever ends the watch.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        watch.run(seconds)
+
+
+@app.command("open")
+def _open(
+    clip: Annotated[Path, typer.Argument(help="A sealed clip, ….mp4.age")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to make; it must not exist.")],
+    identity: Annotated[
+        Path | None, typer.Option(help="The age key to open it with; the configured identity_file without it.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Open a sealed clip with the person's own age key, whole or not at all."""
+    identities = load_identities(identity) if identity else identities_of(load_desk(config))
+    size = open_file(clip, out, identities)
+    if as_json:
+        say_json({"ok": True, "path": str(out), "bytes": size})
+    else:
+        print(f"{out}: {size} B")
+
+
+@keys_app.command("new")
+def _new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the keys are put; made when it is not there.")],
+    person_id: Annotated[str, typer.Option("--id", help="a-z, 0-9, '-' and '_': how nodes call the person.")],
+    surname: Annotated[str, typer.Option()],
+    name: Annotated[str, typer.Option()],
+    role: Annotated[Role, typer.Option()],
+    patronymic: Annotated[str, typer.Option()] = "",
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase/--no-passphrase", help="Lock the signing key with a passphrase, or don't.")
+    ] = True,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Make a person's keys, and print what a node's configuration needs to know of them."""
+    check_entry(person_id, surname, name, patronymic, role)
+    key, recipient = make_keys(folder, _chosen_passphrase(passphrase_file) if passphrase else None)
+    print(toml_block(person_entry(person_id, surname, name, patronymic, role, public_key_of(key))))
+    print(f"# clips for this person are sealed to: {recipient}")
+
+
+@keys_app.command("show")
+def _show(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Where the keys are; the configured ones without it.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the public halves of a person's keys."""
+    if folder is None:
+        desk = load_desk(config)
+        key, identities = signer(desk, passphrase_file)[1], identities_of(desk) if desk.identity_file else []
+    else:
+        key = unlock(folder / SIGNING_FILE, passphrase_file)
+        identities = load_identities(folder / AGE_FILE)
+    recipients = [str(identity.recipient) for identity in identities]
+    if as_json:
+        say_json({"public_key": str(public_key_of(key)), "recipients": recipients})
+        return
+    print(f"public_key  {public_key_of(key)}")
+    for recipient in recipients:
+        print(f"recipient   {recipient}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked of a node; without a token it was asked before."""
+
+    node: Topics
+    id: str
+    token: bytes | None
+
+    @classmethod
+    def signed(
+        cls, desk: Desk, clock: Clock, node: Topics, args: CommandArgs, passphrase_file: Path | None
+    ) -> _Request:
+        person, key = signer(desk, passphrase_file)
+        # Signed after the passphrase was typed: the command must not be old when it leaves.
+        token = sign(key, person, f"{node.site}/{node.node}", args, clock.utc_us())
+        return cls(node, claimed_nonce(token), token)
+
+
+class _Talk:
+    """One request as the person at the terminal lives through it."""
+
+    def __init__(self, desk: Desk, clock: Clock, socket: Path | None, patience: Patience, config: Path) -> None:
+        self.texts: Texts = texts(desk.language)
+        self._socket, self._config = socket, config
+        way = socket or broker_settings(desk, desk.person or "follow", session_s=ANSWER_SESSION_S)
+        where = str(way) if isinstance(way, Path) else way.where
+        self._told = Told(progress_console(), self.texts, where)
+        self._client = DeskClient(way, clock, patience, self._told.link)
+
+    def hear(self, request: _Request, as_json: bool) -> Reply:
+        """The final reply; meanwhile standard error shows how it goes."""
+        client, node, last = self._client, request.node, None
+        said = self.texts.waiting_for if request.token else self.texts.follow
+        with self._ended_well(request, as_json), self._told as told:
+            words = said.format(node=f"{node.site}/{node.node}", request=request.id)
+            told.waiting(words, at_once=self._socket is not None)
+            replies = client.ask(node, request.token) if request.token else client.follow(node, request.id)
+            for last in replies:
+                told.reply(last)
+        if last is None or not last.state.final:
+            raise UplinkError("the answer ended before its end")
+        return last
+
+    def send(self, request: _Request, as_json: bool) -> None:
+        """Without waiting for more than that it is on its way."""
+        assert request.token is not None
+        with self._ended_well(request, as_json):
+            reply = self._client.send(request.node, request.token)
+        if reply is not None and reply.state.final:
+            raise_unless_done(reply, self.texts)
+        if as_json:
+            say_json({"ok": True, "state": "sent", "request_id": request.id})
+        else:
+            print(request.id)
+
+    @contextlib.contextmanager
+    def _ended_well(self, request: _Request, as_json: bool) -> Iterator[None]:
+        try:
+            yield
+        except UplinkError as error:
+            if as_json:
+                say_json(unreachable_json(request.id, error))
+            raise
+        except KeyboardInterrupt:
+            if self._told.under_way:
+                self._say_how_to_look(request)
+            raise typer.Exit(130) from None
+
+    def _say_how_to_look(self, request: _Request) -> None:
+        told = progress_console()
+        told.print(self.texts.goes_on.format(request=request.id), markup=False)
+        if self._socket is None:
+            named = [] if self._config == DEFAULT_CONFIG else ["--config", str(self._config)]
+            command = ["edge-desk", "follow", f"{request.node.site}/{request.node.node}", request.id, *named]
+            told.print(self.texts.look.format(command=shlex.join(command)), markup=False, soft_wrap=True)
+
+
+def _interval(desk: Desk, clock: Clock, start: str, length: str | None, end: str | None) -> tuple[int, int]:
+    if (length is None) == (end is None):
+        raise UsageError("say how long: --for or --to, one of them")
+    now_us = clock.utc_us()
+    start_us = parse_when(start, desk.zone, now_us)
+    return start_us, parse_when(end, desk.zone, now_us) if end else start_us + parse_duration(str(length))
+
+
+def _print_done(reply: Reply, words: Texts, zone: ZoneInfo) -> None:
+    """The node's words, what the clip covers, and the digest to check the file by."""
+    screen, result = console(), reply.result or {}
+    screen.print(in_language(reply.words, words), markup=False, soft_wrap=True)
+    start_us, end_us = result.get("start_us"), result.get("end_us")
+    with contextlib.suppress(OverflowError):
+        if isinstance(start_us, int) and isinstance(end_us, int):
+            print(f"  {spoken(start_us, zone)} … {spoken(end_us, zone)}")
+    for key in ("sha256", "notes"):
+        if result.get(key):
+            print(f"  {key} {json_line(result[key])}"[:500])
+
+
+def _chosen_passphrase(file: Path | None) -> str:
+    if file is not None:
+        return read_passphrase("", file)
+    first = read_passphrase("Passphrase for the new key: ", None)
+    if not first:
+        raise ConfigError("an empty passphrase protects nothing: choose one, or say --no-passphrase")
+    if read_passphrase("The same again: ", None) != first:
+        raise ConfigError("the two passphrases differ: nothing was made, try again")
+    return first
+
+
+def _mistakes(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False)[:5]
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'interval'}: {one['msg']}" for one in found)
+
+
+def main() -> None:
+    run_app(app, "edge-desk")

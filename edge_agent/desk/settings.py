@@ -1,0 +1,120 @@
+"""The desk's own configuration: which broker, who signs with which key, in which language (`docs/desk.md`)."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import model_validator
+
+from edge_agent.config import Language, Mqtt, Slug, ZoneName
+from edge_agent.errors import ConfigError, UsageError
+from edge_agent.toml_file import PathSection, load_toml, read_secret
+from edge_agent.trust.age_keys import Identity, load_identities, read_secret_file
+from edge_agent.trust.keys import load_key
+from edge_agent.uplink.link import LinkSettings
+from edge_agent.uplink.topics import Topics
+
+DEFAULT_CONFIG = Path("~/.config/edge-desk.toml")
+ANSWER_SESSION_S = 900
+"""An answer that comes while the connection is broken is kept by the broker for so long."""
+
+
+class Desk(PathSection):
+    """The whole file; each command asks for what it needs of it."""
+
+    mqtt: Mqtt | None = None
+    person: Slug | None = None
+    key_file: str | None = None
+    identity_file: str | None = None
+    site: Slug | None = None
+    language: Language = "uk"
+    timezone: ZoneName = "Europe/Kyiv"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Desk:
+        if (self.person is None) != (self.key_file is None):
+            raise ValueError("person and key_file: both or neither")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def resolved(self, folder: Path) -> Any:
+        """With absolute paths, those of its `[mqtt]` included."""
+        changed = super().resolved(folder)
+        return changed.model_copy(update={"mqtt": self.mqtt.resolved(folder)}) if self.mqtt else changed
+
+
+def load_desk(path: Path) -> Desk:
+    """ConfigFileError lists all that is wrong."""
+    return load_toml(Desk, path.expanduser(), lambda desk, folder: desk.resolved(folder))
+
+
+def node_named(name: str, site: str | None) -> Topics:
+    """The node that `site/node`, or `node` of the desk's own site, means; UsageError when none can be."""
+    given, slash, node = name.rpartition("/")
+    if not slash and site is None:
+        raise UsageError(f'"{name}": say SITE/NODE, or set `site` in the desk\'s configuration')
+    try:
+        return Topics(given if slash else str(site), node)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def broker_settings(desk: Desk, purpose: str, *, session_s: int = 0) -> LinkSettings:
+    """How to reach the broker, under a client id of this run's own, for several desks may work at once."""
+    if desk.mqtt is None:
+        raise ConfigError("the desk's configuration names no broker: add [mqtt], or work at the node with --socket")
+    mqtt = desk.mqtt
+    return LinkSettings(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=f"edge-desk-{purpose}-{secrets.token_hex(6)}",
+        tls=mqtt.tls,
+        ca_file=mqtt.ca_file,
+        cert_file=mqtt.cert_file,
+        key_file=mqtt.key_file,
+        username=mqtt.username,
+        password=read_secret(mqtt.password_file) if mqtt.password_file else None,
+        keepalive_s=mqtt.keepalive_s,
+        connect_timeout_s=10.0,
+        longest_delay_s=10.0,
+        session_s=session_s,
+    )
+
+
+def signer(desk: Desk, passphrase_file: Path | None) -> tuple[str, Ed25519PrivateKey]:
+    """Who signs and with what; the passphrase is read from its file or asked for on the terminal."""
+    if desk.person is None or desk.key_file is None:
+        raise ConfigError("the desk's configuration names nobody who signs: add person and key_file")
+    return desk.person, unlock(Path(desk.key_file), passphrase_file)
+
+
+def unlock(path: Path, passphrase_file: Path | None) -> Ed25519PrivateKey:
+    """A person's key; a passphrase is asked for only when the key is locked."""
+    if b"BEGIN ENCRYPTED PRIVATE KEY" not in read_secret_file(path):
+        return load_key(path)
+    return load_key(path, read_passphrase(f"Passphrase of {path}: ", passphrase_file))
+
+
+def read_passphrase(prompt: str, file: Path | None) -> str:
+    """From the file, else from the terminal; ConfigError where there is neither."""
+    if file is not None:
+        return read_secret(str(file))
+    if not sys.stdin.isatty():
+        raise ConfigError("a passphrase is needed and there is no terminal to ask on: use --passphrase-file")
+    return getpass.getpass(prompt)
+
+
+def identities_of(desk: Desk) -> list[Identity]:
+    """Who opens clips."""
+    if desk.identity_file is None:
+        raise ConfigError("the desk's configuration names no age key: add identity_file, or say --identity FILE")
+    return load_identities(Path(desk.identity_file))
