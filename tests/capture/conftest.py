@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.capture.support import Lab
-from tests.peers.fixtures import camera_server, clips, street_h264, street_h265
-
-__all__ = ["camera_server", "clips", "lab", "street_h264", "street_h265"]
 
 
 @pytest.fixture

@@ -21,10 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.peers.cameras import CameraServer, SentFrame, compare, make_clip, nal_units, vcl_digest
-from tests.peers.fixtures import camera_server, clips, street_h264, street_h265
 from tests.peers.support import wait_until
-
-__all__ = ["camera_server", "clips", "street_h264", "street_h265"]
 
 OPTIONS = {"rtsp_transport": "tcp", "probesize": "200000", "analyzeduration": "500000"}
 

@@ -122,7 +122,7 @@ def test_retry_goes_on_for_as_long_as_the_configuration_is_wrong(node: Node) -> 
     log = wait_until(
         lambda: log if (log := node.log()).count("secret_gate.password") >= 3 else "", 20, "three tries, each told"
     )
-    assert "a file that exists" in log
+    assert "No such file" in log
 
 
 def test_archive_disk_that_comes_late_is_waited_for_and_never_recorded_beside(node: Node) -> None:

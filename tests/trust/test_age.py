@@ -34,6 +34,11 @@ around_chunks = st.integers(0, 3).flatmap(
 )
 
 
+def flipped(content: bytes, place: int) -> bytes:
+    """One bit of one byte changed."""
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
 def filled(size: int) -> bytes:
     return (b"sixteen letters." * (size // 16 + 1))[:size]
 
@@ -487,7 +492,12 @@ def test_open_file_never_overwrites(tmp_path: Path) -> None:
     [
         (THREE_SEALED[:-1], "torn"),
         (THREE_SEALED[: THREE_START + SEALED_CHUNK], "torn"),
-        (THREE_SEALED[: THREE_START + 9] + b"?" + THREE_SEALED[THREE_START + 10 :], "damaged"),
+        (
+            THREE_SEALED[: THREE_START + 9]
+            + bytes([THREE_SEALED[THREE_START + 9] ^ 1])
+            + THREE_SEALED[THREE_START + 10 :],
+            "damaged",
+        ),
         (sealed(b"x", [OTHER.recipient]), "somebody else"),
         (b"", "header"),
     ],
