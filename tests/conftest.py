@@ -1,5 +1,10 @@
-"""Fixtures of the real peers, for every test."""
+"""Fixtures of the real peers, for every test; hypothesis measures nothing, for the machine may be busy."""
+
+from hypothesis import settings
 
 from tests.peers.fixtures import camera_server, clips, street_h264, street_h265
 
 __all__ = ["camera_server", "clips", "street_h264", "street_h265"]
+
+settings.register_profile("edge-agent", deadline=None)
+settings.load_profile("edge-agent")

@@ -21,8 +21,8 @@ from edge_agent.trust.age import (
 )
 from tests.trust.support import CHUNK, Forge, b64, header_bytes, pipe, read_all, sealed
 
-ME = Identity.generate()
-OTHER = Identity.generate()
+ME = Identity(bytes(range(1, 33)))
+OTHER = Identity(bytes(range(33, 65)))
 SEALED_CHUNK = CHUNK + 16
 THREE = bytes(range(256)) * 512 + b"the third chunk is short"
 """Two whole chunks and a short one."""
