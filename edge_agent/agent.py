@@ -26,7 +26,7 @@ from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
 from edge_agent.clock import US, Clock
-from edge_agent.config import Camera, Config
+from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.health import NodeProbe
 from edge_agent.messages import (
@@ -107,6 +107,10 @@ class Agent:
         nonces = NonceStore(data / "nonces.sqlite", clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock)
         self._cameras = Cameras(config.camera)
+        # Read once: a secret that vanishes later must not end the recording of all cameras.
+        self._passwords = {
+            camera.id: read_secret(camera.password_file) for camera in config.camera if camera.password_file
+        }
         self._probe = NodeProbe(config.archive_dir, clock)
 
         self._node: NodeLink | None = None
@@ -193,6 +197,8 @@ class Agent:
                 self._handle(event)
         except EdgeError as error:
             _log.error("%s: %s", type(event).__name__, error)
+        except Exception:  # noqa: BLE001 - one event that surprises must not end the recording of all cameras
+            _log.exception("%s could not be handled", type(event).__name__)
         self._recorder.look()
         if self._watcher:
             self._watcher.look()
@@ -291,7 +297,8 @@ class Agent:
             archive_dir=str(self._config.archive_dir),
             recipients=tuple(dict.fromkeys([*own[:1], *self._config.archive.recipients])),
             cameras=tuple(
-                CameraJob(c.camera_id, c.url, c.username, _password(c), c.audio) for c in self._config.camera
+                CameraJob(c.camera_id, c.url, c.username, self._passwords.get(c.id), c.audio)
+                for c in self._config.camera
             ),
             segment_s=self._config.archive.segment_s,
             flush_s=self._config.archive.flush_s,
@@ -306,7 +313,7 @@ class Agent:
                     url=c.sub_url or c.url,
                     keyframes_only=c.sub_url is None,
                     username=c.username,
-                    password=_password(c),
+                    password=self._passwords.get(c.id),
                     fps=c.watch.fps,
                     min_area=c.watch.min_area,
                     zones=tuple(Region(zone.id, zone.polygon) for zone in c.watch.zone),
@@ -426,10 +433,6 @@ def prepare_folders(config: Config, staging: Path) -> None:
             folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ArchiveError(f"the data folder {config.data} cannot be used: {error.strerror}") from error
-
-
-def _password(camera: Camera) -> str | None:
-    return read_secret(camera.password_file) if camera.password_file else None
 
 
 def _answer_locally(replies: LocalReplies, reply: Reply) -> None:

@@ -137,5 +137,9 @@ class Keeper:
         elif self._again_at is not None and now >= self._again_at:
             self._started = self._progress = now
             self._again_at = None
-            self.child = self._start()
             self.restarts += 1
+            try:
+                self.child = self._start()
+            except OSError as error:
+                _log.error("a child process could not be started: %s", error)
+                self.ended()

@@ -16,6 +16,7 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Config, load
 from edge_agent.errors import ConfigError
 from edge_agent.lock import DataLock
+from edge_agent.ticker import live_in_utc
 from edge_agent.trust.age import Identity, load_identities
 from edge_agent.trust.keys import write_secret_file
 from edge_agent.watchdog import Watchdog
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 def run(path: Path) -> None:
     """Run until SIGTERM or SIGINT; an EdgeError says why it could not."""
     config = load(path)
+    live_in_utc()
     start_logging()
     clock = SystemClock()
     with DataLock(config.data_dir, clock) as lock:
@@ -70,7 +72,7 @@ def node_identities(config: Config, clock: Clock) -> Sequence[Identity]:
 def start_logging() -> None:
     """One line an event on standard error; under systemd with its priority, which also dates it."""
     journal = "JOURNAL_STREAM" in os.environ
-    form = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
+    form = "%(levelname)s %(message)s" if journal else "%(asctime)sZ %(levelname)s %(message)s"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_SystemdFormatter(form) if journal else logging.Formatter(form, "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,8 +1,14 @@
-"""Periodic jobs on the `schedule` library, made safe against steps of the wall clock it goes by."""
+"""Periodic jobs on the `schedule` library, made safe against steps of the wall clock it goes by.
+
+The library reckons in local time: `live_in_utc` must have been called, or the night in which the clock goes back would
+hold every job up for an hour.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +20,12 @@ from edge_agent.errors import EdgeError
 _log = logging.getLogger(__name__)
 STEP_S = 5.0
 """The wall clock stepped when it and the monotonic clock disagree by more than this since the last look."""
+
+
+def live_in_utc() -> None:
+    """Make this process's local time UTC; what people see is written in the site's zone by its name."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,8 @@ class Ticker:
             job.run()
         except EdgeError as error:
             _log.error("%s: %s", job.name, error)
+        except Exception:  # noqa: BLE001 - one job that surprises must not end the others
+            _log.exception("%s failed", job.name)
 
     def _wall_less_monotonic(self) -> float:
         return self._clock.utc_us() / US - self._clock.monotonic()

@@ -77,6 +77,16 @@ def test_a_step_of_the_wall_clock_does_not_stop_periodic_jobs() -> None:
     assert ticker.idle_s(60) <= 1.0
 
 
+def test_the_night_in_which_the_clock_goes_back_holds_no_job_up() -> None:
+    script = (
+        "from datetime import UTC, datetime; from edge_agent.ticker import live_in_utc; live_in_utc();"
+        "print(abs((datetime.now() - datetime.now(UTC).replace(tzinfo=None)).total_seconds()) < 1)"
+    )
+    environment = {**os.environ, "TZ": "Europe/Kyiv"}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    assert result.stdout == b"True\n"
+
+
 def test_a_failing_job_does_not_stop_the_others() -> None:
     ran: list[str] = []
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.library import SETTLE_S
 from edge_agent.clock import US, Clock
-from edge_agent.errors import ArchiveError
+from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.messages import ExportStep
 from edge_agent.model import PersonId
 from edge_agent.trust.command import ExportArgs
@@ -111,7 +111,11 @@ class Exports:
         if due is not None:
             self._waiting.remove(due)
             self._running, self._last_step = due, None
-            self._start(due)
+            try:
+                self._start(due)
+            except (EdgeError, OSError) as error:
+                self._last_step = ExportStep(due.id, "failed", error=f"it could not be begun: {error}", again=True)
+                self.ended(1)
 
     def stepped(self, step: ExportStep) -> None:
         """The exporter said something."""

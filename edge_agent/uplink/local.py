@@ -50,7 +50,8 @@ class LocalSocket:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.unlink(missing_ok=True)
+            if path.is_socket():
+                path.unlink()
             self._listener.bind(str(path))
             path.chmod(0o660)
             self._listener.listen(_MAX_CONNECTIONS)
