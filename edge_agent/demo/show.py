@@ -175,10 +175,11 @@ class Show:
                 return
 
     def _ripe(self, recorded_s: float) -> bool:
-        """Time to release: some seconds after the first alarm, or without one after a while."""
-        if self._first_alarm_us is not None:
-            return self._clock.utc_us() - self._first_alarm_us > (_CLIP_S - 5) * US
-        return recorded_s > _RELEASE_AFTER_S
+        """Time to release: a whole clip after the first alarm, or without one after a while."""
+        if self._first_alarm_us is None:
+            return recorded_s > _RELEASE_AFTER_S
+        since_alarm_s = (self._clock.utc_us() - self._first_alarm_us) / US
+        return recorded_s > _CLIP_S + 3 and since_alarm_s > _CLIP_S - 5
 
     def _release(self, link: Link) -> None:
         """Sign the order as the archive officer would at the desk, and send it."""
