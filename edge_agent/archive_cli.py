@@ -144,7 +144,8 @@ def _show(
                 }
             )
             return
-        table = Table("from", "to", "seconds", "", title=f"{name}: {interval.seconds - missing:.0f} s recorded")
+        table = _timetable("seconds", "")
+        table.title = f"{name}: {interval.seconds - missing:.0f} s recorded, {missing:.0f} s missing"
         for row in rows:
             style = "red" if row.cause else "green"
             words = f"missing: {row.cause}, {row.words}" if row.cause else row.words
@@ -329,6 +330,16 @@ def _report_words(archive: _Archive, report: ClipReport, out: Path) -> str:
     return "\n".join([*lines, *(f"  note: {note}" for note in report.notes)])
 
 
+def _timetable(*columns: str) -> Table:
+    """Two times, each in one line, and more."""
+    table = Table()
+    table.add_column("from", no_wrap=True)
+    table.add_column("to", no_wrap=True)
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
 def _print_holdings(archive: _Archive, as_json: bool) -> None:
     rows = [(camera, archive.index.holdings(camera)) for camera in archive.index.cameras()]
     if as_json:
@@ -345,11 +356,11 @@ def _print_holdings(archive: _Archive, as_json: bool) -> None:
             ]
         )
         return
-    table = Table("camera", "recordings", "from", "to", "size")
+    table = _timetable("camera", "recordings", "size")
     for camera, held in rows:
         first = archive.say(held.first_us) if held.first_us is not None else "–"
         last = archive.say(held.last_us) if held.last_us is not None else "–"
-        table.add_row(camera, str(held.files), first, last, f"{held.size_bytes / 1e6:.1f} MB")
+        table.add_row(first, last, camera, str(held.files), f"{held.size_bytes / 1e6:.1f} MB")
     console().print(table)
 
 
@@ -371,9 +382,9 @@ def _print_segments(archive: _Archive, segments: list[Segment], as_json: bool) -
             ]
         )
         return
-    table = Table("from", "to", "seconds", "size", "", "file")
+    table = _timetable("seconds", "size", "")
     for s in segments:
         mark = "torn" if s.torn else "" if s.sha256 else "being written"
         size = f"{s.size_bytes / 1e6:.1f} MB"
-        table.add_row(archive.say(s.start_us), archive.say(s.end_us), f"{s.interval.seconds:.1f}", size, mark, s.path)
+        table.add_row(archive.say(s.start_us), archive.say(s.end_us), f"{s.interval.seconds:.1f}", size, mark)
     console().print(table)

@@ -7,6 +7,7 @@ can be read.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_agent.buffer.index import Index
-from edge_agent.buffer.segments import SegmentName
-from edge_agent.clock import Clock
+from edge_agent.buffer.segments import OPEN_MODE, SegmentName
+from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Interval, Segment
 from edge_agent.trust.age import AgeReader, Identity
@@ -84,16 +85,18 @@ class Library:
         return [SealedSegment(segment, self._root, self._identities) for segment in self.segments(camera, interval)]
 
     def _unfinished(self, camera: CameraId, interval: Interval) -> Iterator[Segment]:
-        """Files that are not closed; they end now, as far as one can tell from outside."""
-        now_us = self._clock.utc_us()
+        """The file being written, which comes after all that is indexed; it ends with its last write."""
+        after_us = (self._index.last_end_us(camera) or 0) - US
         day = from_us(interval.start_us).date() - timedelta(days=1)
-        last = from_us(min(interval.end_us, now_us)).date()
+        last = from_us(min(interval.end_us, self._clock.utc_us())).date()
         while day <= last:
             folder = self._root / camera / day.isoformat()
             for entry in os.scandir(folder) if folder.is_dir() else ():
                 name = SegmentName.parse(f"{camera}/{day.isoformat()}/{entry.name}")
+                if name is None or name.start_us < after_us or not entry.is_file(follow_symlinks=False):
+                    continue
                 status = entry.stat(follow_symlinks=False)
-                if name is not None and entry.is_file(follow_symlinks=False) and status.st_mode & 0o200:
-                    end_us = max(now_us, name.start_us)
+                if stat.S_IMODE(status.st_mode) == OPEN_MODE:
+                    end_us = max(status.st_mtime_ns // 1000, name.start_us)
                     yield Segment(camera, str(name), name.start_us, end_us, status.st_size, None, None)
             day += timedelta(days=1)
