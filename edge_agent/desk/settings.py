@@ -17,7 +17,7 @@ from edge_agent.errors import ConfigError, UsageError
 from edge_agent.toml_file import PathSection, load_toml, read_secret
 from edge_agent.trust.age_keys import Identity, load_identities, read_secret_file
 from edge_agent.trust.keys import load_key
-from edge_agent.uplink.link import LinkSettings
+from edge_agent.uplink.link import LinkSettings, settings_of
 from edge_agent.uplink.topics import Topics
 
 DEFAULT_CONFIG = Path("~/.config/edge-desk.toml")
@@ -72,22 +72,8 @@ def broker_settings(desk: Desk, purpose: str, *, session_s: int = 0) -> LinkSett
     """How to reach the broker, under a client id of this run's own, for several desks may work at once."""
     if desk.mqtt is None:
         raise ConfigError("the desk's configuration names no broker: add [mqtt], or work at the node with --socket")
-    mqtt = desk.mqtt
-    return LinkSettings(
-        host=mqtt.host,
-        port=mqtt.port,
-        client_id=f"edge-desk-{purpose}-{secrets.token_hex(6)}",
-        tls=mqtt.tls,
-        ca_file=mqtt.ca_file,
-        cert_file=mqtt.cert_file,
-        key_file=mqtt.key_file,
-        username=mqtt.username,
-        password=read_secret(mqtt.password_file) if mqtt.password_file else None,
-        keepalive_s=mqtt.keepalive_s,
-        connect_timeout_s=10.0,
-        longest_delay_s=10.0,
-        session_s=session_s,
-    )
+    client_id = f"edge-desk-{purpose}-{secrets.token_hex(6)}"
+    return settings_of(desk.mqtt, client_id, connect_timeout_s=10.0, longest_delay_s=10.0, session_s=session_s)
 
 
 def signer(desk: Desk, passphrase_file: Path | None) -> tuple[str, Ed25519PrivateKey]:

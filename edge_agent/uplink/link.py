@@ -6,6 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Any
+
+from edge_agent.config import Mqtt
+from edge_agent.toml_file import read_secret
 
 FALLBACK_SURE_S, FALLBACK_GUESSED_S = 24 * 3600.0, 3600.0
 
@@ -62,6 +66,23 @@ class LinkSettings:
     @property
     def where(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def settings_of(mqtt: Mqtt, client_id: str, **more: Any) -> LinkSettings:
+    """From a configuration's `[mqtt]`; `more` are further fields.  ConfigError when a secret can't be read."""
+    return LinkSettings(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=client_id,
+        tls=mqtt.tls,
+        ca_file=mqtt.ca_file,
+        cert_file=mqtt.cert_file,
+        key_file=mqtt.key_file,
+        username=mqtt.username,
+        password=read_secret(mqtt.password_file) if mqtt.password_file else None,
+        keepalive_s=mqtt.keepalive_s,
+        **more,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from edge_agent.clock import Clock
 from edge_agent.config import Mqtt
 from edge_agent.errors import ArchiveError
 from edge_agent.model import Alarm, CameraId
-from edge_agent.toml_file import read_secret
-from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received, Will
+from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received, Will, settings_of
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import (
     CameraMessage,
@@ -118,17 +117,9 @@ class NodeLink:
         return Status(at_us=self._clock.utc_us(), state=state, version=__version__)
 
     def _settings(self, mqtt: Mqtt) -> LinkSettings:
-        return LinkSettings(
-            host=mqtt.host,
-            port=mqtt.port,
-            client_id=f"edge-{self._topics.site}-{self._topics.node}",
-            tls=mqtt.tls,
-            ca_file=mqtt.ca_file,
-            cert_file=mqtt.cert_file,
-            key_file=mqtt.key_file,
-            username=mqtt.username,
-            password=read_secret(mqtt.password_file) if mqtt.password_file else None,
-            keepalive_s=mqtt.keepalive_s,
+        return settings_of(
+            mqtt,
+            f"edge-{self._topics.site}-{self._topics.node}",
             will=Will(self._topics.status, encode(self._status(NodeState.OFFLINE))),
             session_s=SESSION_S,
         )
