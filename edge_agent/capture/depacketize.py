@@ -79,6 +79,8 @@ class PictureAssembler:
             self._drop_fragment()
             if self._parts and not self._marked:
                 self._damaged = True
+            if not self._picture_end:
+                self._keyframe = False  # it was said of a picture that is lost
         if ticks != self._ticks:
             if self._parts:
                 self._learn_marker(self._marked)

@@ -78,6 +78,8 @@ class Reception:
         self._cycles = 0
         self._ticks: int | None = None
         self._origin = 0
+        self._unplaced: tuple[int, int, int, int] | None = None
+        """A report that came before the first packet: source, UTC, timestamp, arrival."""
         self._told = (0, 0)
         self._middle_ntp = 0
         self._report_monotonic = 0.0
@@ -105,6 +107,8 @@ class Reception:
         """A timestamp as a number that goes on growing; the first one is 0."""
         if self._ticks is None:
             self._ticks, self._origin = timestamp, timestamp
+            if self._unplaced is not None:
+                self._place(*self._unplaced)
         else:
             self._ticks += ((timestamp - self._ticks + 0x80000000) & 0xFFFFFFFF) - 0x80000000
         return self._ticks - self._origin
@@ -116,14 +120,21 @@ class Reception:
             size = 4 + 4 * (data[at + 2] << 8 | data[at + 3])
             if data[at + 1] == _SENDER_REPORT and size >= 28 and at + size <= len(data):
                 ssrc, seconds, fraction, timestamp = struct.unpack_from(">IIII", data, at + 4)
-                if self._ticks is not None and ssrc == self.ssrc and seconds:
+                if seconds and self.ssrc in (None, ssrc):
                     # the 32 bits of seconds wrap in 2036
                     utc_us = ((seconds - _NTP_EPOCH_S) % 2**32) * US + (fraction * US >> 32)
-                    away = ((timestamp - self._ticks + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-                    self.report = SenderReport(utc_us, self._ticks - self._origin + away, arrival_us)
+                    self._unplaced = ssrc, utc_us, timestamp, arrival_us
+                    if self._ticks is not None:
+                        self._place(*self._unplaced)
                     self._middle_ntp = (seconds & 0xFFFF) << 16 | fraction >> 16
                     self._report_monotonic = monotonic
             at += size
+
+    def _place(self, ssrc: int, utc_us: int, timestamp: int, arrival_us: int) -> None:
+        assert self._ticks is not None
+        if ssrc == self.ssrc:
+            away = ((timestamp - self._ticks + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+            self.report = SenderReport(utc_us, self._ticks - self._origin + away, arrival_us)
 
     def receiver_report(self, own_ssrc: int, monotonic: float) -> bytes:
         """What to tell the camera now and then, lest it thinks nobody listens (RFC 3550 §6.4.2, §6.5)."""

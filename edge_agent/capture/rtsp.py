@@ -318,9 +318,7 @@ class Conversation:
 
     def _log_in(self, asked: _Asked, response: Response) -> None:
         """Sign a request and send it again, unless the camera refused this very login."""
-        refused = CameraFailed(
-            CameraFault.LOGIN, f"{self._where} refuses the login: check username and password"
-        )
+        refused = CameraFailed(CameraFault.LOGIN, f"{self._where} refuses the login: check username and password")
         if self._login is None:
             raise refused
         offered = challenges(response.headers.all("www-authenticate"))
@@ -384,7 +382,9 @@ class Conversation:
         return self._address.where
 
     def _broken(self, words: str) -> CameraFailed:
-        return CameraFailed(CameraFault.BROKEN, f"{self._where} answers with something that is no camera stream: {words}")
+        return CameraFailed(
+            CameraFault.BROKEN, f"{self._where} answers with something that is no camera stream: {words}"
+        )
 
     def _resolved(self, control: str) -> str:
         """As cameras mean it, not as RFC 1808 does: what is relative goes behind the base, whatever its query."""

@@ -24,7 +24,7 @@ from edge_agent.capture.rtsp import Address, Conversation, Redirected, Stage, lo
 from edge_agent.capture.rtsp_login import Login
 from edge_agent.capture.rtsp_wire import Interleaved
 from edge_agent.capture.source import AUDIO, VIDEO, AudioTrack, CameraFailed, Packet, StreamInfo, VideoCodec, VideoTrack
-from edge_agent.clock import Clock
+from edge_agent.clock import US, Clock
 from edge_agent.model import CameraFault
 
 _log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ READ_S = 1.0
 """How long one read waits: deadlines are looked at in between."""
 SEND_S = 5.0
 READ_BYTES = 256 << 10
-GATHER_S = 0.05
-"""How long packets are left to gather in the socket's buffer.  Each is then known so much later at most."""
+GATHER_S = 0.1
+"""How long packets are left to gather in the socket's buffer; a picture is known so much later at most."""
 REPORT_S = 5.0
 MAX_REDIRECTS = 3
 _REORDERED_S = 2
@@ -95,9 +95,7 @@ class RtspSource:
         self._waiting.extend(self._sorted(self._early, self._now()))
         self._early = []
         picture = self._picture(codec, media.parameter_sets, deadline)
-        track = VideoTrack(
-            codec, Fraction(1, media.clock_hz), picture.width, picture.height, media.parameter_sets
-        )
+        track = VideoTrack(codec, Fraction(1, media.clock_hz), picture.width, picture.height, media.parameter_sets)
         return StreamInfo(track, audio, conversation.note)
 
     def packets(self) -> Iterator[Packet]:
@@ -117,7 +115,8 @@ class RtspSource:
                     time.sleep(self._gather_s)
         except CameraFailed:
             for track in self._tracks.values():
-                yield from self._out(track, track.assembler.finish())
+                for unit in track.assembler.finish():
+                    yield self._packet(track, unit)
             raise
 
     def close(self) -> None:
@@ -177,7 +176,9 @@ class RtspSource:
                 self._send()
                 while conversation.stage is not Stage.PLAYING:
                     if self._clock.monotonic() > deadline:
-                        raise CameraFailed(CameraFault.UNREACHABLE, f"{self._where} cannot be reached: no answer in time")
+                        raise CameraFailed(
+                            CameraFault.UNREACHABLE, f"{self._where} cannot be reached: no answer in time"
+                        )
                     self._early += self._receive(self._read())
                     self._send()
                 return
@@ -197,9 +198,7 @@ class RtspSource:
         try:
             connection = socket.create_connection((address.host, address.port), CONNECT_S)
         except (OSError, UnicodeError) as error:
-            raise CameraFailed(
-                CameraFault.UNREACHABLE, f"{self._where} cannot be reached: {_reason(error)}"
-            ) from None
+            raise CameraFailed(CameraFault.UNREACHABLE, f"{self._where} cannot be reached: {_reason(error)}") from None
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.secure:
@@ -297,7 +296,8 @@ class RtspSource:
         return Arrival(self._clock.utc_us(), self._clock.monotonic())
 
     def _sorted(self, packets: list[Interleaved], now: Arrival) -> Iterator[Packet]:
-        """Each packet to its track; gives what that completes."""
+        """Each packet to its track; gives what those complete."""
+        done: list[tuple[_Track, AccessUnit]] = []
         for channel, data in packets:
             track = self._tracks.get(channel)
             if track is not None:
@@ -307,25 +307,28 @@ class RtspSource:
                     continue
                 if track.kind == VIDEO:
                     self._heard_at = now.monotonic
-                done = track.assembler.put(packet, track.reception.ticks(packet.timestamp), lost, now)
-                if done:
-                    yield from self._out(track, done)
+                units = track.assembler.put(packet, track.reception.ticks(packet.timestamp), lost, now)
+                done += [(track, unit) for unit in units]
             elif (control := self._controls.get(channel)) is not None:
                 control.reception.hear(data, now.utc_us, now.monotonic)
+        newest = max((unit.ticks for track, unit in done if track.kind == VIDEO), default=0)
+        for track, unit in done:
+            # pictures that were read together did not come together: the earlier came by so much earlier
+            early_s = (newest - unit.ticks) / track.clock_hz if track.kind == VIDEO else 0.0
+            yield self._packet(track, unit, min(early_s, self._gather_s))
 
-    def _out(self, track: _Track, units: list[AccessUnit]) -> Iterator[Packet]:
-        for unit in units:
-            yield Packet(
-                track=track.kind,
-                data=unit.data,
-                pts=unit.ticks,
-                dts=track.assembler.decode_time(unit),
-                duration=0,
-                keyframe=unit.keyframe,
-                arrival_us=unit.arrival.utc_us,
-                arrival_monotonic=unit.arrival.monotonic,
-                damaged=unit.damaged,
-            )
+    def _packet(self, track: _Track, unit: AccessUnit, early_s: float = 0.0) -> Packet:
+        return Packet(
+            track=track.kind,
+            data=unit.data,
+            pts=unit.ticks,
+            dts=track.assembler.decode_time(unit),
+            duration=0,
+            keyframe=unit.keyframe,
+            arrival_us=unit.arrival.utc_us - int(early_s * US),
+            arrival_monotonic=unit.arrival.monotonic - early_s,
+            damaged=unit.damaged,
+        )
 
 
 class _Pictures(PictureAssembler):
