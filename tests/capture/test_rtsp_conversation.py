@@ -234,7 +234,7 @@ def test_a_login_in_the_url_is_read_and_other_urls_are_refused() -> None:
     assert login_of("rtsp://u:p%40@10.0.0.1/") == ("u", "p@")
     assert login_of(URL) is None
     for url in ("http://x/", "rtsp:///x", "rtsp://x:99999/", "rtsp://a b/"):
-        with pytest.raises(ValueError, match="URL|Port|port"):
+        with pytest.raises(ValueError, match=r"URL|Port|port"):
             Address.parse(url)
 
 

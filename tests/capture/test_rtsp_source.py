@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import av
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -30,7 +31,9 @@ from edge_agent.clock import US, SystemClock
 from edge_agent.demo.rtp import CodedPicture, VideoFormat
 from edge_agent.demo.rtsp_message import DigestLogin
 from edge_agent.demo.rtsp_server import RtspServer
+from edge_agent.messages import SegmentClosed
 from edge_agent.model import CameraFault, CameraId
+from tests.capture.support import Lab, RecorderProcess, camera, ffprobe_complaints
 from tests.capture.test_rtsp_conversation import PIECES
 from tests.capture.test_rtsp_packets import pictures
 from tests.capture.test_rtsp_sdp import CAMERA, PPS, SPS
@@ -46,25 +49,25 @@ def source(url: str, login: tuple[str, str] | None = None, **more: object) -> Rt
     return RtspSource(CameraJob(CameraId("gate"), url, name, password), CLOCK, **more)  # type: ignore[arg-type]
 
 
-def taken(camera: RtspSource, count: int) -> tuple[StreamInfo, list[Packet]]:
+def taken(client: RtspSource, count: int) -> tuple[StreamInfo, list[Packet]]:
     """What the camera says of itself and its first packets."""
     try:
-        return camera.open(), list(itertools.islice(camera.packets(), count))
+        return client.open(), list(itertools.islice(client.packets(), count))
     finally:
-        camera.close()
+        client.close()
 
 
-def failure(camera: RtspSource) -> CameraFailed:
+def failure(client: RtspSource) -> CameraFailed:
     """How the camera fails in the end."""
 
     def read() -> None:
-        camera.open()
-        for _ in camera.packets():
+        client.open()
+        for _ in client.packets():
             pass
 
     with pytest.raises(CameraFailed) as failed:
         read()
-    camera.close()
+    client.close()
     return failed.value
 
 
@@ -75,8 +78,8 @@ def test_each_picture_of_a_real_server_comes_bit_for_bit_and_in_time(
 ) -> None:
     clip = make_clip(clips / f"native-{codec}-{bframes}.mp4", codec, bframes=bframes, slices=3, seconds=3)  # type: ignore[arg-type]
     with CameraServer({"/main": clip}, LOGIN, folder=tmp_path) as server:
-        camera = source(server.url("/main", with_login=False), LOGIN)
-        info, packets = taken(camera, 40)
+        client = source(server.url("/main", with_login=False), LOGIN)
+        info, packets = taken(client, 40)
         wait_until(lambda: len(server.sent("/main")) >= 40, 5, "the server has told what it sent")
         result = compare(server.sent("/main"), [vcl_digest(packet.data, codec) for packet in packets])
         wait_until(lambda: not server.clients, 5, "the connection is closed")
@@ -89,19 +92,19 @@ def test_each_picture_of_a_real_server_comes_bit_for_bit_and_in_time(
     assert all(before < after for before, after in itertools.pairwise(decode))
     assert all(packet.dts is None or packet.dts <= (packet.pts or 0) for packet in packets)
     assert len(packets) - len(decode) == (2 if bframes else 0)
-    assert (camera.lost_packets, camera.damaged) == (0, 0)
+    assert (client.lost_packets, client.damaged) == (0, 0)
 
 
 def test_the_clock_of_a_real_server_is_heard_and_it_is_told_that_somebody_listens(
     street_h264: Path, tmp_path: Path
 ) -> None:
     with CameraServer({"/main": street_h264}, folder=tmp_path) as server:
-        camera = source(server.url("/main"))
-        camera.open()
-        packets = itertools.takewhile(lambda _: camera.sender_report is None, camera.packets())
+        client = source(server.url("/main"))
+        client.open()
+        packets = itertools.takewhile(lambda _: client.sender_report is None, client.packets())
         assert sum(1 for _ in itertools.islice(packets, 150)) < 150
-        camera.close()
-    report = camera.sender_report
+        client.close()
+    report = client.sender_report
     assert report is not None
     assert abs(report.offset_us) < US
 
@@ -123,14 +126,14 @@ def test_each_way_of_not_getting_a_picture_has_its_word_and_no_secret_shows(stre
 
 def test_a_camera_that_goes_and_comes_again_is_closed_and_then_read_anew(street_h264: Path, tmp_path: Path) -> None:
     with CameraServer({"/main": street_h264}, folder=tmp_path) as server:
-        camera = source(server.url("/main"))
-        camera.open()
-        packets = camera.packets()
+        client = source(server.url("/main"))
+        client.open()
+        packets = client.packets()
         next(packets)
         server.kill()
         with pytest.raises(CameraFailed) as failed:
             list(packets)
-        camera.close()
+        client.close()
         assert failed.value.fault is CameraFault.CLOSED
         server.restart()
         assert len(taken(source(server.url("/main")), 5)[1]) == 5
@@ -138,14 +141,14 @@ def test_a_camera_that_goes_and_comes_again_is_closed_and_then_read_anew(street_
 
 def test_a_camera_that_stands_still_is_given_up(street_h264: Path, tmp_path: Path) -> None:
     with CameraServer({"/main": street_h264}, folder=tmp_path) as server:
-        camera = source(server.url("/main"))
-        camera.open()
-        packets = camera.packets()
+        client = source(server.url("/main"))
+        client.open()
+        packets = client.packets()
         next(packets)
         server.stall("/main")
         with pytest.raises(CameraFailed) as failed:
             list(packets)
-        camera.close()
+        client.close()
     assert failed.value.fault is CameraFault.STALLED
 
 
@@ -192,7 +195,7 @@ def test_the_demonstrations_camera_is_read_with_its_login_and_its_clock() -> Non
     started = threading.Event()
     address: list[str] = []
 
-    async def camera() -> None:
+    async def play() -> None:
         login = DigestLogin("me", "secret")
         async with asyncio.timeout(20), RtspServer({"/main": VideoFormat(SPS, PPS, 25)}, login=login) as server:
             address.append(server.url("/main"))
@@ -204,7 +207,7 @@ def test_the_demonstrations_camera_is_read_with_its_login_and_its_clock() -> Non
             while server.viewers("/main"):
                 await asyncio.sleep(0.01)
 
-    thread = threading.Thread(target=lambda: asyncio.run(camera()))
+    thread = threading.Thread(target=lambda: asyncio.run(play()))
     thread.start()
     assert started.wait(10)
     found = source(address[0].replace("//me:secret@", "//"), ("me", "secret"))
@@ -286,6 +289,23 @@ def test_a_picture_whose_size_stands_only_in_the_stream_is_found_there() -> None
         info, packets = taken(source(url), 5)
     assert (info.video.width, info.video.height, info.video.extradata) == (640, 360, b"")
     assert packets[0].keyframe
+
+
+def test_sound_is_recorded_beside_the_picture_when_it_is_asked_for(lab: Lab, street_h264: Path) -> None:
+    with CameraServer({"/main": street_h264}, audio="aac", folder=lab.folder) as server:
+        job = lab.job(camera("gate", server.url("/main"), audio=True), segment_s=3)
+        with RecorderProcess(job, lab.folder) as recorder:
+            recorder.wait_for(SegmentClosed, 20, count=2)
+            assert recorder.stop() == 0
+        result = compare(server.sent("/main"), lab.digests("gate"))
+    assert (result.missing, result.foreign) == ([], [])
+    whole = lab.opened(lab.segments("gate")[1])
+    assert ffprobe_complaints(whole) == ""
+    with av.open(str(whole)) as movie:
+        sound = movie.streams.audio[0]
+        assert (sound.codec_context.name, sound.codec_context.sample_rate) == ("aac", 16_000)
+        seconds = sum(frame.samples for frame in movie.decode(sound)) / 16_000
+    assert abs(seconds - 3) < 0.3
 
 
 def test_rtsp_is_read_without_libav() -> None:
