@@ -215,7 +215,7 @@ class Conversation:
             return
         if asked.nonce is not None:
             self._admitted = True
-        if response.status in _REDIRECTS and asked.method in ("OPTIONS", "DESCRIBE", "SETUP"):
+        if response.status in _REDIRECTS and self.stage in (Stage.ASKING, Stage.DESCRIBING, Stage.SETTING_UP):
             self._redirect(response)
         match self.stage, asked.method:
             case Stage.ASKING, "OPTIONS":

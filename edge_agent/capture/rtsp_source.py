@@ -36,6 +36,8 @@ SILENCE_S = 10.0
 READ_S = 1.0
 """How long one read waits: deadlines are looked at in between."""
 SEND_S = 5.0
+OPEN_BYTES = 32 << 20
+"""More than the best of cameras sends in OPEN_S."""
 READ_BYTES = 256 << 10
 GATHER_S = 0.1
 """How long packets are left to gather in the socket's buffer; a picture is known so much later at most."""
@@ -67,6 +69,7 @@ class RtspSource:
         """Packets that came before the camera had said that it plays."""
         self._waiting: deque[Packet] = deque()
         """What came while the picture's size was looked for."""
+        self._opening_bytes = 0
         self._heard_at = 0.0
         self._reported_at = 0.0
 
@@ -179,7 +182,7 @@ class RtspSource:
                         raise CameraFailed(
                             CameraFault.UNREACHABLE, f"{self._where} cannot be reached: no answer in time"
                         )
-                    self._early += self._receive(self._read())
+                    self._early += self._receive(self._read_opening())
                     self._send()
                 return
             except Redirected as redirected:
@@ -236,7 +239,7 @@ class RtspSource:
                 continue
             if self._clock.monotonic() > deadline:
                 raise CameraFailed(CameraFault.NO_VIDEO, f"{self._where} sends no picture that can be understood")
-            self._waiting.extend(self._sorted(self._receive(self._read()), self._now()))
+            self._waiting.extend(self._sorted(self._receive(self._read_opening()), self._now()))
             self._attend()
 
     def _add(self, track: _Track, data: int, control: int) -> None:
@@ -257,6 +260,14 @@ class RtspSource:
         if not size:
             raise CameraFailed(CameraFault.CLOSED, f"{self._where} closed the connection")
         return bytes(self._buffer[:size])
+
+    def _read_opening(self) -> bytes:
+        """As `_read`, while what comes must be kept."""
+        chunk = self._read()
+        self._opening_bytes += len(chunk)
+        if self._opening_bytes > OPEN_BYTES:
+            raise CameraFailed(CameraFault.BROKEN, f"{self._where} sends very much, but no picture")
+        return chunk
 
     def _receive(self, chunk: bytes) -> list[Interleaved]:
         assert self._conversation is not None

@@ -218,6 +218,16 @@ def test_redirects_are_told_and_never_lead_out_of_encryption() -> None:
         talk.answers(301, "Location: http://other.example")
 
 
+def test_a_camera_that_plays_cannot_be_redirected_any_more() -> None:
+    talk = Talk()
+    talk.plays()
+    talk.client.keep_alive(0.0)
+    talk.client.keep_alive(100.0)
+    talk.asked()
+    talk.answers(302, "Location: rtsp://other.example/")
+    assert talk.client.stage is Stage.PLAYING
+
+
 @pytest.mark.parametrize(
     ("url", "uri", "port"),
     [

@@ -256,6 +256,16 @@ def test_whatever_a_server_says_is_a_reason_to_give_up_and_nothing_worse(pieces:
     assert "s3cret" not in str(failed)
 
 
+def test_a_camera_that_sends_without_end_but_no_picture_does_not_fill_the_memory() -> None:
+    def serve(connection: socket.socket) -> None:
+        while True:
+            connection.sendall((b"$\0\xff\xff" + bytes(65_535)) * 8)
+
+    with speaker(serve) as url:
+        failed = failure(source(url))
+    assert (failed.fault, "very much" in str(failed)) == (CameraFault.BROKEN, True)
+
+
 def test_a_camera_that_sends_viewers_round_in_circles_is_given_up() -> None:
     def serve(connection: socket.socket) -> None:
         port = connection.getsockname()[1]
