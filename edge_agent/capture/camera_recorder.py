@@ -17,6 +17,7 @@ from edge_agent.errors import ArchiveError
 from edge_agent.messages import CameraStats, Message
 from edge_agent.model import CameraFault, CameraState
 
+GATHER_S = 0.2
 OPENING_S = 0.5
 """So long the first packets are gathered, for they tell together where the first one belongs."""
 
@@ -62,9 +63,13 @@ class CameraRecorder(CameraWorker):
             for packet, lost_before in opening.packets:
                 segmenter.put(packet, lost_before)
             stall = StallWatch(self._clock)
-            while not self._stop.is_set():
-                for packet, lost_before in feed.take(TAKE_S):
+            while True:
+                # pictures are left to gather, for waking up costs more than writing them
+                stopped = self._clock.wait(self._stop, GATHER_S)
+                for packet, lost_before in feed.take(0 if stopped else TAKE_S):
                     segmenter.put(packet, lost_before)
+                if stopped:
+                    return
                 self._writer.sync_if_due()
                 stall.check(feed)
         finally:

@@ -13,6 +13,7 @@ from edge_agent.capture.source import VideoCodec
 H264_SPS, H264_PPS = 7, 8
 HEVC_VPS, HEVC_SPS, HEVC_PPS = 32, 33, 34
 _HIGH_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
+_BASELINE = 66
 _MAX_PICTURE = 16384
 
 
@@ -97,12 +98,25 @@ def updated(known: ParameterSets, units: list[bytes]) -> ParameterSets:
 def picture(codec: VideoCodec, sps: bytes) -> Picture:
     """Read a sequence parameter set; ValueError when it is not one."""
     try:
-        found = _h264_picture(sps) if codec == "h264" else _hevc_picture(sps)
+        bits = _Bits(unescaped(sps))
+        found = _h264_picture(bits) if codec == "h264" else _hevc_picture(bits)[0]
     except IndexError as error:
         raise ValueError("the sequence parameter set ends early") from error
     if not (0 < found.width <= _MAX_PICTURE and 0 < found.height <= _MAX_PICTURE and found.chroma_format <= 3):
         raise ValueError(f"a picture of {found.width}x{found.height} is not plausible")
     return found
+
+
+def reorder_depth(codec: VideoCodec, sps: bytes) -> int | None:
+    """How many pictures may precede one in decoding order and follow it in output order; None when it is not said."""
+    try:
+        bits = _Bits(unescaped(sps))
+        if codec == "hevc":
+            return _hevc_reorder_depth(bits, _hevc_picture(bits)[1])
+        _h264_picture(bits)
+        return 0 if sps[1] == _BASELINE else _h264_reorder_depth(bits)
+    except (IndexError, ValueError):
+        return None
 
 
 def unescaped(unit: bytes) -> bytes:
@@ -146,8 +160,7 @@ class _Bits:
         return (value + 1) // 2 if value & 1 else -(value // 2)
 
 
-def _h264_picture(sps: bytes) -> Picture:
-    bits = _Bits(unescaped(sps))
+def _h264_picture(bits: _Bits) -> Picture:
     bits.skip(8)
     profile = bits.take(8)
     bits.skip(16)
@@ -198,8 +211,8 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
         last = following or last
 
 
-def _hevc_picture(sps: bytes) -> Picture:
-    bits = _Bits(unescaped(sps))
+def _hevc_picture(bits: _Bits) -> tuple[Picture, int]:
+    """(the picture, sps_max_sub_layers_minus1)"""
     bits.skip(16 + 4)
     layers = bits.take(3)
     bits.skip(1)
@@ -218,4 +231,59 @@ def _hevc_picture(sps: bytes) -> Picture:
         across, down = 2 if chroma in (1, 2) else 1, 2 if chroma == 1 else 1
         width -= (bits.ue() + bits.ue()) * across
         height -= (bits.ue() + bits.ue()) * down
-    return Picture(width, height, chroma, bits.ue() + 8, bits.ue() + 8)
+    return Picture(width, height, chroma, bits.ue() + 8, bits.ue() + 8), layers
+
+
+def _hevc_reorder_depth(bits: _Bits, layers: int) -> int:
+    """sps_max_num_reorder_pics of all layers together."""
+    bits.ue()
+    depth = 0
+    for _ in range(layers + 1 if bits.take(1) else 1):
+        bits.ue()
+        depth = bits.ue()
+        bits.ue()
+    return depth
+
+
+def _h264_reorder_depth(bits: _Bits) -> int | None:
+    """max_num_reorder_frames of the VUI (H.264 §E.1.1), which follows the picture's size."""
+    if not bits.take(1):
+        return None
+    if bits.take(1) and bits.take(8) == 255:
+        bits.skip(32)
+    if bits.take(1):
+        bits.skip(1)
+    if bits.take(1):
+        bits.skip(4)
+        if bits.take(1):
+            bits.skip(24)
+    if bits.take(1):
+        bits.ue()
+        bits.ue()
+    if bits.take(1):
+        bits.skip(65)
+    nal_hrd = bits.take(1)
+    if nal_hrd:
+        _skip_h264_hrd(bits)
+    vcl_hrd = bits.take(1)
+    if vcl_hrd:
+        _skip_h264_hrd(bits)
+    if nal_hrd or vcl_hrd:
+        bits.skip(1)
+    bits.skip(1)
+    if not bits.take(1):
+        return None
+    bits.skip(1)
+    for _ in range(4):
+        bits.ue()
+    return bits.ue()
+
+
+def _skip_h264_hrd(bits: _Bits) -> None:
+    count = bits.ue() + 1
+    bits.skip(8)
+    for _ in range(min(count, 32)):
+        bits.ue()
+        bits.ue()
+        bits.skip(1)
+    bits.skip(20)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edge_agent.capture.camera_recorder import CameraRecorder
 from edge_agent.capture.job import RECORDER_JOB, RecorderJob
-from edge_agent.capture.pyav_source import PyAvSource
 from edge_agent.capture.segment_writer import ArchivePlace
+from edge_agent.capture.sources import make_source
 from edge_agent.child import Outlet, run_child
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.messages import Progress
@@ -32,7 +32,7 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
         Path(job.archive_dir), [Recipient.parse(text) for text in job.recipients], job.segment_s, job.flush_s
     )
     cameras = [
-        CameraRecorder(camera, place, clock, stop, partial(PyAvSource, camera, clock), outlet.send)
+        CameraRecorder(camera, place, clock, stop, partial(make_source, camera, clock), outlet.send)
         for camera in job.cameras
     ]
     threads = [

@@ -1,6 +1,6 @@
 """What a camera is to the recorder: something that opens, says what it sends, and gives packets until it fails.
 
-`PyAvSource` is one such thing; a client of the product's own takes its place behind this interface.
+`RtspSource` is the product's own client; `PyAvSource` takes what that one does not speak (`sources.make_source`).
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class Packet:
     arrival_us: int
     """Wall clock when it was complete."""
     arrival_monotonic: float
+    damaged: bool = False
+    """Something of it was lost on its way."""
 
 
 class Source(Protocol):

@@ -31,7 +31,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     # and the process would die of it instead of ending its alarms.
     from edge_agent.capture.analysis import Analysis
     from edge_agent.capture.camera_watch import CameraWatch
-    from edge_agent.capture.pyav_source import PyAvSource
+    from edge_agent.capture.sources import make_source
 
     zone = ZoneInfo(job.timezone)
     cameras = [
@@ -39,7 +39,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
             camera,
             clock,
             stop,
-            partial(PyAvSource, camera.stream, clock),
+            partial(make_source, camera.stream, clock),
             partial(Analysis, camera, zone, job.language, _new_id),
             outlet.send,
         )

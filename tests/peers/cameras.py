@@ -105,7 +105,8 @@ def _compare_from(sent: Sequence[SentFrame], recorded: Sequence[str], start: int
 class CameraServer:
     """Cameras on one loopback port: a mount is a path that plays a clip for ever, at its own frame rate.
 
-    `login` asks for digest login, `tls` (certificate, key) serves rtsps, `audio` adds a G.711 track to every mount.
+    `login` asks for digest login, `tls` (certificate, key) serves rtsps, `audio` adds a track of sound to every
+    mount, G.711 when it is just true.
     `folder` takes the server's log (a temporary one by default).
     """
 
@@ -116,13 +117,13 @@ class CameraServer:
         *,
         port: int = 0,
         tls: tuple[Path, Path] | None = None,
-        audio: bool = False,
+        audio: bool | Literal["g711", "aac"] = False,
         folder: Path | None = None,
     ) -> None:
         self._mounts = dict(mounts)
         self._login = login
         self._tls = tls
-        self._audio = audio
+        self._audio = "g711" if audio is True else audio or ""
         self._scratch = None if folder else tempfile.TemporaryDirectory(prefix="cameras-")
         self._folder = folder or Path(self._scratch.name if self._scratch else "")
         self.port = port

@@ -144,7 +144,13 @@ class Mount:
         threading.Thread(target=self.feed, args=(source, stop), name=f"feed {self.path}", daemon=True).start()
 
 
-def make_factory(mount: Mount, audio: bool, login: bool) -> Any:
+_SOUNDS = {
+    "g711": "rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay1 pt=8 ",
+    "aac": "rate=16000,channels=1 ! voaacenc ! rtpmp4gpay name=pay1 pt=97 ",
+}
+
+
+def make_factory(mount: Mount, audio: str, login: bool) -> Any:
     """The shared media of a mount; TCP only, so that nothing listens beyond the loopback port."""
     # config-interval belongs on the parser alone: on the payloader it splits keyframes of several slices in two.
     launch = (
@@ -153,7 +159,7 @@ def make_factory(mount: Mount, audio: bool, login: bool) -> Any:
         f"{mount.codec}parse config-interval=-1 ! rtp{mount.codec}pay name=pay0 pt=96 "
     )
     if audio:
-        launch += "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay1 pt=8 "
+        launch += "audiotestsrc is-live=true ! audio/x-raw," + _SOUNDS[audio]
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(launch + ")")
     factory.set_shared(True)
@@ -206,7 +212,7 @@ class Camera:
             mount = Mount(path, given["codec"], 1_000_000_000 * seconds // frames, units, reports)
             mount.at = int(given.get("start", 0)) % len(units)
             self._mounts[path] = mount
-            points.add_factory(path, make_factory(mount, bool(given.get("audio")), auth is not None))
+            points.add_factory(path, make_factory(mount, given.get("audio") or "", auth is not None))
 
     def run(self) -> None:
         """Serve until told to quit; RuntimeError when the port is taken."""

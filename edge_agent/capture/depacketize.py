@@ -1,0 +1,345 @@
+"""RTP payloads to access units: H.264 (RFC 6184), H.265 (RFC 7798) and AAC (RFC 3640).  Pure.
+
+What came of a damaged picture is given out all the same, marked: a recording keeps what there is.  A NAL unit with a
+hole in it is left out, for nothing behind the hole can be decoded.
+
+Where a picture ends is told by the marker bit, but not all cameras set it rightly: until it has agreed a few times with
+the change of the timestamp, and after it once was wrong, only that change counts, which costs one picture's delay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.capture.rtp import RtpPacket
+from edge_agent.capture.source import VideoCodec
+
+MAX_UNIT_BYTES = 8 << 20
+"""An access unit beyond this is no picture of a camera."""
+MAX_PARTS = 20_000
+START_CODE = b"\0\0\0\1"
+_AGREEMENTS = 4
+_SOUND_SAMPLES = 1024
+
+_H264_IDR, _H264_SEI, _H264_SPS = 5, 6, 7
+_H264_STAP_A, _H264_FU_A = 24, 28
+_HEVC_SPS, _HEVC_AP, _HEVC_FU = 33, 48, 49
+_RECOVERY_POINT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When something came, by both clocks."""
+
+    utc_us: int
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccessUnit:
+    data: bytes
+    """Annex B for pictures, a raw frame for AAC."""
+    ticks: int
+    keyframe: bool
+    damaged: bool
+    """Something of it is known to be missing."""
+    arrival: Arrival
+    """Of its last packet."""
+    sps: bytes | None = None
+    """The last sequence parameter set in it."""
+
+
+class PictureAssembler:
+    """One picture track."""
+
+    def __init__(self, codec: VideoCodec) -> None:
+        self._hevc = codec == "hevc"
+        self._parts: list[bytes] = []
+        self._bytes = 0
+        self._fragment_at: int | None = None
+        """Where in `_parts` the NAL unit begins that is being put together."""
+        self._picture_end = 0
+        """Where in `_parts` the last slice ends; 0 when there is none."""
+        self._ticks = 0
+        self._keyframe = self._damaged = self._marked = self._complete_start = False
+        self._sps: bytes | None = None
+        self._arrival = Arrival(0, 0.0)
+        self._agreements = 0
+        self._given: int | None = None
+        """Ticks of the last picture that was given out on account of its marker."""
+        self._skip: int | None = None
+        """Ticks of a picture that was too large."""
+        self.damaged = 0
+        """Pictures given out damaged, or not at all."""
+
+    def put(self, packet: RtpPacket, ticks: int, lost: int, arrival: Arrival) -> list[AccessUnit]:
+        """Take the next packet, before which `lost` are missing; gives the access units that this completes."""
+        done: list[AccessUnit] = []
+        if lost:
+            self._drop_fragment()
+            if self._parts and not self._marked:
+                self._damaged = True
+            if not self._picture_end:
+                self._keyframe = False  # it was said of a picture that is lost
+        if ticks != self._ticks:
+            if self._parts:
+                self._learn_marker(self._marked)
+                self._give(done)
+            self._ticks = ticks
+            self._skip = None
+        elif self._marked or self._given == ticks:
+            self._learn_marker(False)
+        if self._skip == ticks:
+            return done
+        self._arrival = arrival
+        if packet.end - packet.start > (2 if self._hevc else 1):
+            if self._hevc:
+                self._take_hevc(packet, done)
+            else:
+                self._take_h264(packet, done)
+        elif packet.end > packet.start:
+            self._damaged = True
+        self._marked = packet.marker
+        if self._bytes > MAX_UNIT_BYTES or len(self._parts) > MAX_PARTS:
+            self._skip = ticks
+            self.damaged += 1
+            self._clear()
+        elif packet.marker and self._picture_end and self._agreements >= _AGREEMENTS:
+            self._given = ticks
+            self._give(done)
+        return done
+
+    def finish(self) -> list[AccessUnit]:
+        """The connection is over: the last picture, if its marker came."""
+        done: list[AccessUnit] = []
+        if self._marked:
+            self._give(done)
+        return done
+
+    # ---- payloads
+
+    def _take_h264(self, packet: RtpPacket, done: list[AccessUnit]) -> None:
+        data, start, end = packet.data, packet.start, packet.end
+        kind = data[start] & 0x1F
+        if kind == _H264_FU_A:
+            head = data[start + 1]
+            if head & 0x80:
+                self._begin_fragment(bytes((data[start] & 0xE0 | head & 0x1F,)), data[start + 2 : start + 5], done)
+            self._add_fragment(data[start + 2 : end], last=bool(head & 0x40))
+        elif kind == _H264_STAP_A:
+            self._take_several(data, start + 1, end, done)
+        elif 1 <= kind <= 23:
+            self._drop_fragment()
+            self._unit(data[start:end], done)
+        else:
+            self._damaged = True  # interleaved modes, which no camera was asked for
+
+    def _take_hevc(self, packet: RtpPacket, done: list[AccessUnit]) -> None:
+        data, start, end = packet.data, packet.start, packet.end
+        kind = data[start] >> 1 & 0x3F
+        if kind == _HEVC_FU:
+            head = data[start + 2]
+            if head & 0x80:
+                header = bytes((data[start] & 0x81 | (head & 0x3F) << 1, data[start + 1]))
+                self._begin_fragment(header, data[start + 3 : start + 6], done)
+            self._add_fragment(data[start + 3 : end], last=bool(head & 0x40))
+        elif kind == _HEVC_AP:
+            self._take_several(data, start + 2, end, done)
+        elif kind < _HEVC_AP:
+            self._drop_fragment()
+            self._unit(data[start:end], done)
+        else:
+            self._damaged = True
+
+    def _take_several(self, data: bytes, at: int, end: int, done: list[AccessUnit]) -> None:
+        self._drop_fragment()
+        while at + 2 <= end:
+            size = data[at] << 8 | data[at + 1]
+            at += 2
+            if not size or at + size > end:
+                self._damaged = True
+                return
+            self._unit(data[at : at + size], done)
+            at += size
+
+    def _begin_fragment(self, header: bytes, following: bytes, done: list[AccessUnit]) -> None:
+        self._drop_fragment()
+        self._classify(header + following, done)
+        self._fragment_at = len(self._parts)
+        self._parts += (START_CODE, header)
+        self._bytes += 6
+
+    def _add_fragment(self, data: bytes, *, last: bool) -> None:
+        if self._fragment_at is None:
+            self._damaged = True  # its beginning was lost
+            return
+        self._parts.append(data)
+        self._bytes += len(data)
+        if last:
+            self._finish_unit(self._parts[self._fragment_at + 1])
+            self._fragment_at = None
+
+    def _drop_fragment(self) -> None:
+        if self._fragment_at is not None:
+            del self._parts[self._fragment_at :]
+            self._fragment_at = None
+            self._damaged = True
+
+    # ---- units
+
+    def _unit(self, unit: bytes, done: list[AccessUnit]) -> None:
+        self._classify(unit, done)
+        self._parts += (START_CODE, unit)
+        self._bytes += 4 + len(unit)
+        self._finish_unit(unit)
+
+    def _classify(self, unit: bytes, done: list[AccessUnit]) -> None:
+        """Before a NAL unit, of which the first bytes are enough: does a picture begin here?"""
+        header = 2 if self._hevc else 1
+        if not self._is_slice(unit) or len(unit) <= header:
+            return
+        first = unit[header] > 127  # first_slice_segment_in_pic_flag; first_mb_in_slice = 0
+        if first and self._picture_end:
+            self._give(done)
+        if first:
+            self._complete_start = True
+        elif not self._picture_end and not self._complete_start:
+            self._damaged = True
+
+    def _finish_unit(self, unit: bytes) -> None:
+        """A NAL unit is whole; of one that came in fragments only the header is given here."""
+        if self._hevc:
+            kind = unit[0] >> 1 & 0x3F
+            self._keyframe |= 16 <= kind <= 23
+            is_sps = kind == _HEVC_SPS
+        else:
+            kind = unit[0] & 0x1F
+            self._keyframe |= kind == _H264_IDR or (kind == _H264_SEI and _recovers_at_once(unit))
+            is_sps = kind == _H264_SPS
+        if is_sps and len(unit) > 4:
+            self._sps = unit
+        if self._is_slice(unit):
+            self._picture_end = len(self._parts)
+
+    def _is_slice(self, unit: bytes) -> bool:
+        return unit[0] >> 1 & 0x3F < 32 if self._hevc else 1 <= unit[0] & 0x1F <= 5
+
+    def _learn_marker(self, agrees: bool) -> None:
+        # once wrong it must be right for long before it is believed again
+        self._agreements = min(self._agreements + 1, _AGREEMENTS) if agrees else -100
+
+    def _give(self, done: list[AccessUnit]) -> None:
+        """What is gathered, up to the last slice's end; units behind that belong to the next picture, as do parameter
+        sets that came with a timestamp of their own."""
+        self._drop_fragment()
+        if not self._picture_end:
+            if self._damaged and self._complete_start:
+                self.damaged += 1
+                self._clear()
+            self._marked = False
+            return
+        end = self._end_of_picture()
+        rest = self._parts[end:]
+        unit = AccessUnit(
+            b"".join(self._parts[:end]), self._ticks, self._keyframe, self._damaged, self._arrival, self._sps
+        )
+        self.damaged += self._damaged
+        self._clear()
+        self._parts = rest
+        self._bytes = sum(map(len, rest))
+        for part in rest:
+            if part != START_CODE:
+                self._finish_unit(part)
+        done.append(unit)
+
+    def _end_of_picture(self) -> int:
+        """Behind the last slice, and what may only follow one."""
+        end = self._picture_end
+        while end + 1 < len(self._parts) and self._is_suffix(self._parts[end + 1]):
+            end += 2
+        return end
+
+    def _is_suffix(self, unit: bytes) -> bool:
+        """Ends of sequence and stream, filler, suffix SEI and the like."""
+        return (unit[0] >> 1 & 0x3F) in (36, 37, 38, 40, 45, 46, 47) if self._hevc else unit[0] & 0x1F in (10, 11, 12)
+
+    def _clear(self) -> None:
+        self._parts = []
+        self._bytes = self._picture_end = 0
+        self._fragment_at = None
+        self._keyframe = self._damaged = self._marked = self._complete_start = False
+        self._sps = None
+
+
+def _recovers_at_once(sei: bytes) -> bool:
+    """A recovery point with recovery_frame_cnt 0 (H.264 §D.1.8): cameras without IDR pictures have it."""
+    at = 1
+    for _ in range(16):
+        values = []
+        for _ in range(2):
+            value = 0
+            while at < len(sei) and sei[at] == 0xFF:
+                value += 255
+                at += 1
+            if at >= len(sei):
+                return False
+            values.append(value + sei[at])
+            at += 1
+        kind, size = values
+        if kind == _RECOVERY_POINT:
+            return size > 0 and at < len(sei) and sei[at] > 127
+        at += size
+    return False
+
+
+class SoundAssembler:
+    """One AAC track, with headers of 13 + 3 bits (RFC 3640 §3.3.6)."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._wanted = 0
+        self._ticks = 0
+        self.damaged = 0
+
+    def put(self, packet: RtpPacket, ticks: int, lost: int, arrival: Arrival) -> list[AccessUnit]:
+        """As `PictureAssembler.put`; frames with a hole are left out."""
+        data = packet.data[packet.start : packet.end]
+        bits = int.from_bytes(data[:2], "big")
+        count, at = bits // 16, 2 + (bits + 7) // 8
+        if lost or (self._parts and ticks != self._ticks):
+            self._drop()
+        if not count or bits % 16 or at > len(data):
+            self.damaged += 1
+            return []
+        sizes = [int.from_bytes(data[2 + 2 * n : 4 + 2 * n], "big") >> 3 for n in range(count)]
+        if count == 1 and sizes[0] > len(data) - at:
+            return self._fragment(data[at:], sizes[0], ticks, arrival)
+        self._drop()
+        done = []
+        for number, size in enumerate(sizes):
+            if not size or at + size > len(data):
+                self.damaged += 1
+                break
+            done.append(AccessUnit(data[at : at + size], ticks + number * _SOUND_SAMPLES, True, False, arrival))
+            at += size
+        return done
+
+    def finish(self) -> list[AccessUnit]:
+        return []
+
+    def _fragment(self, data: bytes, size: int, ticks: int, arrival: Arrival) -> list[AccessUnit]:
+        if not self._parts:
+            self._wanted, self._ticks = size, ticks
+        self._parts.append(data)
+        if sum(map(len, self._parts)) < self._wanted and len(self._parts) < 16:
+            return []
+        frame, self._parts = b"".join(self._parts), []
+        if len(frame) != self._wanted:
+            self.damaged += 1
+            return []
+        return [AccessUnit(frame, ticks, True, False, arrival)]
+
+    def _drop(self) -> None:
+        if self._parts:
+            self._parts = []
+            self.damaged += 1
