@@ -297,7 +297,7 @@ class Agent:
             archive_dir=str(self._config.archive_dir),
             recipients=tuple(dict.fromkeys([*own[:1], *self._config.archive.recipients])),
             cameras=tuple(
-                CameraJob(c.camera_id, c.url, c.username, self._passwords.get(c.id), c.audio)
+                CameraJob(c.camera_id, c.url, c.username, self._passwords.get(c.id), c.audio, c.basic_login, c.ca_file)
                 for c in self._config.camera
             ),
             segment_s=self._config.archive.segment_s,
@@ -314,6 +314,8 @@ class Agent:
                     keyframes_only=c.sub_url is None,
                     username=c.username,
                     password=self._passwords.get(c.id),
+                    basic=c.basic_login,
+                    ca_file=c.ca_file,
                     fps=c.watch.fps,
                     min_area=c.watch.min_area,
                     zones=tuple(Region(zone.id, zone.polygon) for zone in c.watch.zone),

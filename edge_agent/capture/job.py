@@ -20,6 +20,10 @@ class CameraJob:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     audio: bool = False
+    basic: bool = False
+    """The login may be sent so that a listener can read it."""
+    ca_file: str | None = None
+    """rtsps: the camera's own certificate or its authority's (PEM); the system's authorities when None."""
 
 
 @dataclass(frozen=True, slots=True)

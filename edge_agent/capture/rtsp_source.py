@@ -48,15 +48,11 @@ _REORDERED_S = 2
 
 
 class RtspSource:
-    """One connection to a camera (`rtsp://`, `rtsps://`).  `tls` is how certificates are judged; by default the
-    system's authorities do.  `gather_s` 0 hands each packet on at once."""
+    """One connection to a camera (`rtsp://`, `rtsps://`).  `gather_s` 0 hands each packet on at once."""
 
-    def __init__(
-        self, camera: CameraJob, clock: Clock, *, tls: ssl.SSLContext | None = None, gather_s: float = GATHER_S
-    ) -> None:
+    def __init__(self, camera: CameraJob, clock: Clock, *, gather_s: float = GATHER_S) -> None:
         self._camera = camera
         self._clock = clock
-        self._tls = tls
         self._gather_s = gather_s
         self._where = "the camera"
         self._socket: socket.socket | None = None
@@ -173,7 +169,8 @@ class RtspSource:
                 self._socket = self._connected(address)
                 # a camera that points elsewhere gets digests only
                 trusted = address.secure and (address.host, address.port) == (first.host, first.port)
-                conversation = Conversation(address, login, basic=trusted, audio=self._camera.audio)
+                basic = trusted or self._camera.basic
+                conversation = Conversation(address, login, basic=basic, audio=self._camera.audio)
                 self._conversation = conversation
                 conversation.begin()
                 self._send()
@@ -205,8 +202,7 @@ class RtspSource:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.secure:
-                context = self._tls or ssl.create_default_context()
-                connection = context.wrap_socket(connection, server_hostname=address.host)
+                connection = _judge(self._camera).wrap_socket(connection, server_hostname=address.host)
             connection.settimeout(READ_S)
         except ssl.SSLCertVerificationError as error:
             connection.close()
@@ -376,6 +372,15 @@ class _Track:
         self.clock_hz = clock_hz
         self.assembler = assembler
         self.reception = rtp.Reception()
+
+
+def _judge(camera: CameraJob) -> ssl.SSLContext:
+    """How the camera's certificate is judged; one that is named is believed under whatever name the camera has."""
+    context = ssl.create_default_context(cafile=camera.ca_file)
+    if camera.ca_file:
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _reason(error: Exception) -> str:

@@ -33,6 +33,8 @@ class WatchedCamera:
     """Of a main stream only the keyframes are decoded."""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    basic: bool = False
+    ca_file: str | None = None
     fps: Annotated[float, Field(gt=0, le=30)] = 5.0
     """At most so many pictures a second are looked at."""
     min_area: Annotated[float, Field(gt=0, lt=1)] = 0.002
@@ -43,7 +45,7 @@ class WatchedCamera:
     @property
     def stream(self) -> CameraJob:
         """What a `Source` needs."""
-        return CameraJob(self.id, self.url, self.username, self.password)
+        return CameraJob(self.id, self.url, self.username, self.password, basic=self.basic, ca_file=self.ca_file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,7 +311,9 @@ class Show:
         self._tell_sealed()
         say = self._console.print
         say()
-        say(f"[bold]recorded {summary.recorded_s:.0f} s, missing {summary.gap_s:.1f} s, alarms: {summary.alarms}[/bold]")
+        say(
+            f"[bold]recorded {summary.recorded_s:.0f} s, missing {summary.gap_s:.1f} s, alarms: {summary.alarms}[/bold]"
+        )
         if summary.clip:
             say(f"the recipient's clip: {summary.clip.path}")
         home = self._stage.folder
