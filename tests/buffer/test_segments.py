@@ -171,9 +171,8 @@ def test_examining_says_what_is_wrong_with_a_file(archive: Path, identity: Ident
     assert examine(archive, str(name(sequence=2)), [identity]).end_us is None
 
 
+@pytest.mark.root
 def test_a_full_or_read_only_disk_is_an_error_that_names_camera_and_file(archive: Path, identity: Identity) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root: run as root to see what a full one does")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", archive], check=True)
     try:
         file = SegmentFile(archive, name(), [identity.recipient])
