@@ -71,6 +71,18 @@ class GapCause(StrEnum):
     PROCESS = "process"
     DISK = "disk"
     CLOCK = "clock"
+    MODE = "mode"
+
+
+class ClockTrust(StrEnum):
+    """How far the times of a segment can be believed (`docs/time.md`)."""
+
+    SYNCED = "synced"
+    """The node's clock followed a time server when the segment began."""
+    FREE = "free"
+    """The node's clock ran by itself, not set by any time server since the node booted."""
+    CARRIED = "carried"
+    """A clock jumped: the times were carried over the jump, and are only known to follow one another."""
 
 
 class CameraState(StrEnum):
@@ -117,10 +129,41 @@ class Segment:
     sha256: str | None
     """Hex digest of the sealed file; None until it has been computed."""
     torn: bool = False
+    damaged: int | None = None
+    """Pictures that were recorded although something of them was lost on their way; None when that is not known."""
+    clock: ClockTrust | None = None
+    """None when that is not known."""
 
     @property
     def interval(self) -> Interval:
         return Interval(self.start_us, self.end_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Recordings that nothing deletes until the hold is ended (M5); kept by interval, not by file."""
+
+    hold_id: str
+    cameras: tuple[CameraId, ...]
+    """Empty means all of the node's cameras, those of the future included."""
+    start_us: int
+    end_us: int | None
+    """None: until it is ended."""
+    order_number: str
+    reason: str
+    ordered_by: str
+    """Surname, name and patronymic of the official who ordered it."""
+    carried_out_by: str
+    since_us: int
+    """When it was entered."""
+    ended_us: int | None = None
+    ended_by: str = ""
+
+    def covers(self, camera: CameraId, interval: Interval) -> bool:
+        """Whether it keeps anything of `interval`."""
+        ends = self.end_us is None or interval.start_us < self.end_us
+        mine = not self.cameras or camera in self.cameras
+        return self.ended_us is None and mine and ends and self.start_us < interval.end_us
 
 
 @dataclass(frozen=True, slots=True)
