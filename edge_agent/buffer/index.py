@@ -94,6 +94,12 @@ class Index:
     def close(self) -> None:
         self._db.close()
 
+    def damage(self) -> str:
+        """What SQLite finds wrong with the file; nothing when it is sound."""
+        with self._errors():
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return "" if found == "ok" else found
+
     def add(self, segments: Iterable[Segment]) -> None:
         """Enter closed segments; one that is known already is replaced."""
         rows = [

@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import stat
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.buffer.index import DeleteReason, Index
-from edge_agent.buffer.segments import FoundSegment, SegmentName, examine, mark_torn, scan
+from edge_agent.buffer.segments import (
+    MAX_SEGMENT_US,
+    TORN_MODE,
+    WHOLE_MODE,
+    FoundSegment,
+    SegmentName,
+    examine,
+    mark,
+    scan,
+)
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
@@ -37,6 +49,16 @@ def split_gap(camera: CameraId, hole: Interval, opened: SegmentOpened, agent_sta
     if hole.end_us - agent_start_us <= TOLERANCE_US:
         return [Gap(camera, off.start_us, hole.end_us, off.cause, off.evidence)]
     return [off, Gap(camera, off.end_us, hole.end_us, cause, evidence)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """What is known of a file that was not closed; `end_us` None where no picture can be read, `frames` None where
+    it can't be told whether there is one."""
+
+    end_us: int | None
+    frames: int | None
+    torn: bool
 
 
 class Ledger:
@@ -90,12 +112,12 @@ class Ledger:
         fresh: list[Segment] = []
         unfinished: list[str] = []
         for found in scan(self._root):
-            if found.path in known:
-                del known[found.path]
-            elif found.end_us is not None:
-                fresh.append(_from_outside(found, found.end_us))
-            else:
+            row = known.pop(found.path, None)
+            if not found.closed or (row is None and found.end_us is None):
+                # known, perhaps: a disk that failed may have kept the recorder from closing what it told of
                 unfinished.append(found.path)
+            elif row is None and found.end_us is not None:
+                fresh.append(_from_outside(found, found.end_us))
         self._index.add(fresh)
         if fresh:
             _log.info("the archive holds %d recordings that the index did not know: entered", len(fresh))
@@ -104,13 +126,14 @@ class Ledger:
         return unfinished
 
     def recover(self, paths: Iterable[str]) -> list[Segment]:
-        """Enter torn files for what can be read of them; one that can't be read stays as it is, and is told."""
+        """Enter files that were not closed for what can be read of them; one that the disk refuses is left to the next
+        start, and told."""
         recovered = []
         for path in paths:
             try:
-                segment = self._torn(path)
+                segment = self._closed_now(path)
             except ArchiveError as error:
-                _log.error("%s was left unfinished and can't be read: %s", path, error)
+                _log.error("%s was left unfinished and can't be closed: %s", path, error)
                 continue
             if segment is None:
                 continue
@@ -126,30 +149,43 @@ class Ledger:
         known = self._index.last_end_us(camera)
         return max(ends if known is None else [*ends, known], default=None)
 
-    def _torn(self, path: str) -> Segment | None:
+    def _closed_now(self, path: str) -> Segment | None:
+        """Close a file by what its inside says; None for one that held nothing and was removed."""
         name = SegmentName.parse(path)
         file = self._root / path
         if name is None:
             return None
         try:
-            size = file.stat().st_size
-            last_write_us = file.stat().st_mtime_ns // 1000
-            examined = examine(self._root, path, self._identities)
-            if examined.end_us is None:
-                if size > EMPTY_BYTES:
-                    raise ArchiveError(f"{file}: no picture is found in its {size} bytes; it is left as it is")
+            status = file.stat()
+            closed = stat.S_IMODE(status.st_mode) in (WHOLE_MODE, TORN_MODE)
+            examined = self._examined(path, name, status)
+            if examined.end_us is None and not closed and status.st_size <= EMPTY_BYTES and examined.frames == 0:
                 _log.warning("%s was left unfinished before its first picture: removed", path)
                 file.unlink()
                 fsync_folder(file.parent)
                 return None
-            end_us, frames = examined.end_us, examined.frames
             digest = _sha256(file)
-        except NoIdentityError:
-            end_us, frames, digest = max(last_write_us, name.start_us), None, _sha256(file)
         except OSError as error:
             raise ArchiveError(f"{file}: {error.strerror}") from error
-        mark_torn(file, end_us)
-        return Segment(name.camera, path, name.start_us, end_us, size, frames, digest, torn=True)
+        # one without a readable picture is kept as a recording of no time, and goes with its age like any other
+        end_us = name.start_us if examined.end_us is None else examined.end_us
+        mark(file, end_us, TORN_MODE if examined.torn else WHOLE_MODE)
+        return Segment(
+            name.camera, path, name.start_us, end_us, status.st_size, examined.frames, digest, torn=examined.torn
+        )
+
+    def _examined(self, path: str, name: SegmentName, status: os.stat_result) -> _Inside:
+        try:
+            examined = examine(self._root, path, self._identities)
+        except NoIdentityError:
+            last_write_us = min(max(status.st_mtime_ns // 1000, name.start_us), name.start_us + MAX_SEGMENT_US)
+            return _Inside(last_write_us, None, stat.S_IMODE(status.st_mode) != WHOLE_MODE)
+        except ArchiveError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            _log.error("nothing of %s can be read: %s", path, error)
+            return _Inside(None, None, True)
+        return _Inside(examined.end_us, examined.frames, examined.torn)
 
     def _vanished(self, known: Iterable[str]) -> None:
         gone = self._index.by_path(known)

@@ -35,6 +35,7 @@ _MAX_START_US = 253_402_300_800 * US
 """The year 10000, where dates get longer."""
 _FILE = re.compile(r"(0|[1-9][0-9]{0,17})_([0-9]{6,12})\.mp4\.age", re.ASCII)
 _CAMERA = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -182,14 +183,26 @@ class SegmentFile:
 
 def mark_torn(path: Path, end_us: int) -> None:
     """Close from outside a file that its recorder could not close, so that it need not be examined again."""
+    mark(path, end_us, TORN_MODE)
+
+
+def mark(path: Path, end_us: int, mode: int) -> None:
+    """Set a file's end and mode (TORN_MODE, WHOLE_MODE) from outside, once its bytes are on the disk."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            _mark(fd, end_us, TORN_MODE)
+            os.fsync(fd)
+            _mark(fd, end_us, mode)
         finally:
             os.close(fd)
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be marked as torn: {error.strerror}") from error
+        raise ArchiveError(f"{path} cannot be marked as closed: {error.strerror}") from error
+
+
+def is_day_folder(path: str) -> bool:
+    """Whether a relative path is `<camera>/<date>`."""
+    camera, _, day = path.partition("/")
+    return _CAMERA.fullmatch(camera) is not None and _DAY.fullmatch(day) is not None
 
 
 def scan(archive: Path) -> Iterator[FoundSegment]:

@@ -108,7 +108,9 @@ def test_a_file_that_vanished_leaves_a_receipt(tmp_path: Path) -> None:
     assert [receipt.reason for receipt in index.receipts(CAMERA, ALWAYS)] == ["missing"]
 
 
-def test_a_damaged_unfinished_file_is_left_alone_and_an_empty_one_is_removed(tmp_path: Path) -> None:
+def test_an_unfinished_file_that_nothing_can_be_read_of_is_kept_without_time_and_an_empty_one_removed(
+    tmp_path: Path,
+) -> None:
     clock = HandClock()
     folder = tmp_path / "gate" / "2026-09-21"
     folder.mkdir(parents=True)
@@ -121,6 +123,9 @@ def test_a_damaged_unfinished_file_is_left_alone_and_an_empty_one_is_removed(tmp
     garbage.write_bytes(os.urandom(2 * EMPTY_BYTES))
     index = Index(tmp_path / "index.sqlite", clock)
     ledger = Ledger(tmp_path, index, [ME], clock)
-    assert ledger.recover(ledger.reconcile()) == []
+    (kept,) = ledger.recover(ledger.reconcile())
     assert not empty.exists()
-    assert garbage.stat().st_size == 2 * EMPTY_BYTES
+    assert garbage.stat().st_size == kept.size_bytes == 2 * EMPTY_BYTES
+    assert (kept.torn, kept.interval.empty) == (True, True)
+    assert index.oldest(1) == [kept], "it goes with its age"
+    assert ledger.reconcile() == []

@@ -1,0 +1,20 @@
+"""Archives, disks and cameras of the fault tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.archive import Recordings, footage
+
+
+@pytest.fixture(scope="session")
+def movie(street_h264: Path) -> bytes:
+    """Eight seconds of a street as a fragmented MP4."""
+    return footage(street_h264)
+
+
+@pytest.fixture
+def recordings(tmp_path: Path, movie: bytes) -> Recordings:
+    return Recordings.make(tmp_path, movie)
