@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +21,11 @@ def movie(street_h264: Path) -> bytes:
 @pytest.fixture
 def recordings(tmp_path: Path, movie: bytes) -> Recordings:
     return Recordings.make(tmp_path, movie)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """In memory: hundreds of small disks are made there, one after another."""
+    folder = Path(tempfile.mkdtemp(prefix="power-cut-", dir="/dev/shm"))
+    yield folder
+    shutil.rmtree(folder)
