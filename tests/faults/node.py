@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from edge_agent.buffer.segments import SegmentName
-from edge_agent.model import CameraId
+from edge_agent.clock import SystemClock
+from edge_agent.model import CameraId, Segment
+from edge_agent.trust.age import load_identities
+from edge_agent.uplink.payloads import Reply, decode
+from tests.faults.restart import Restarted, restart
 from tests.peers.agent import RunningAgent
 
 FLUSH_S = 1
@@ -37,3 +46,36 @@ def camera_of(path: str) -> CameraId | None:
     """Of a path relative to the data folder, when it is a recording's."""
     name = SegmentName.parse(path.removeprefix("archive/"))
     return name.camera if name else None
+
+
+def command(agent: RunningAgent, token: bytes) -> Reply:
+    """The last word of the node's own socket to a signed command."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(agent.folder / "s"))
+        connection.sendall(token + b"\n")
+        with connection.makefile("rb") as lines:
+            return [decode(Reply, line) for line in lines][-1]
+
+
+def end_at_once(agent: RunningAgent) -> None:
+    """SIGKILL to the agent and all its children, as a power cut ends them."""
+    children = [child for name in ("recorder", "watcher", "exporter") if (child := agent.child(name))]
+    agent.process.kill()
+    for child in children:
+        with suppress(psutil.NoSuchProcess):  # it went with its agent
+            child.kill()
+            child.wait(10)
+
+
+def restarted_copy(agent: RunningAgent, scratch: Path) -> Restarted:
+    """What a start would find and recover, tried on a copy with all names, times and modes."""
+    copy = scratch / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(agent.data, copy, ignore=shutil.ignore_patterns("lost+found"))
+    return restart(copy, load_identities(agent.folder / "node.age"), SystemClock())
+
+
+def indexed(agent: RunningAgent, cameras: Iterable[str]) -> dict[str, Segment]:
+    """By path, what the agent has entered."""
+    return {segment.path: segment for camera in cameras for segment in agent.segments(camera)}

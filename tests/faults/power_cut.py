@@ -119,16 +119,19 @@ class Cut:
     words: str
 
 
-def cuts(steps: Sequence[Step], scratch: Path, seed: int, *, every: int = 1, torn: int = 2) -> Iterator[Cut]:
+def cuts(
+    steps: Sequence[Step], scratch: Path, seed: int, *, every: int = 1, torn: int = 2, after: str = ""
+) -> Iterator[Cut]:
     """At each `every`th step that changed something: all unsynced lost, none lost, and `torn` times anything between.
 
-    Each disk is removed when the next one is asked for.
+    Not before the mark `after`.  Each disk is removed when the next one is asked for.
     """
-    disk, dice, changes = Disk(), random.Random(seed), 0
+    disk, dice, changes, begun = Disk(), random.Random(seed), 0, not after
     for count, step in enumerate(steps, 1):
         disk.take(step)
-        changes += step.op in CHANGES
-        if step.op not in CHANGES or changes % every:
+        begun |= step.op == "mark" and step.path == after
+        changes += begun and step.op in CHANGES
+        if not begun or step.op not in CHANGES or changes % every:
             continue
         for number, share in enumerate((0.0, 1.0, *(0.5 for _ in range(torn)))):
             folder = scratch / f"cut-{count}-{number}"

@@ -18,8 +18,7 @@ from edge_agent.model import Segment
 from edge_agent.trust.age import Identity
 from edge_agent.trust.journal import BadLine, Journal, JournalEntry
 from edge_agent.trust.nonces import NonceStore
-
-TABLE = "release"
+from edge_agent.uplink.exports import TABLE
 
 
 @dataclass(frozen=True, slots=True)

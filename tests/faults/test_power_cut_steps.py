@@ -25,8 +25,9 @@ from edge_agent.trust.command import SignedCommand, StatusArgs
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Action
+from edge_agent.uplink.exports import TABLE
 from tests.faults.power_cut import cuts
-from tests.faults.restart import TABLE, Restarted, restart
+from tests.faults.restart import Restarted, restart
 from tests.peers.traced_disk import Step, TracedDisk
 from tests.simulators.clock import HandClock
 
