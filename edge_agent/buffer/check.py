@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from edge_agent.buffer import day_log
 from edge_agent.buffer.segments import MAX_SEGMENT_US, OPEN_MODE, TORN_MODE, WHOLE_MODE, Examined, SegmentName
 from edge_agent.model import Segment
 
@@ -70,6 +71,8 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
     CLOSED_BUT_TORN = "closed-but-torn"
     NOT_INDEXED = "not-indexed"
+    NOT_LOGGED = "not-logged"
+    LOG_DIFFERS = "log-differs"
     LEFT_OPEN = "left-open"
     MARKS_CHANGED = "marks-changed"
     END_LOST = "end-lost"
@@ -118,6 +121,15 @@ RULES: Mapping[Kind, Rule] = {
     Kind.UNREADABLE: Rule(Weight.LOSS, "nothing of a recording can be read", ""),
     Kind.CLOSED_BUT_TORN: Rule(Weight.LOSS, "a recording that is marked as whole ends too early", "", 4),
     Kind.NOT_INDEXED: Rule(Weight.FAULT, "the index does not know a closed recording: it is not found", "enters it"),
+    Kind.NOT_LOGGED: Rule(
+        Weight.FAULT,
+        "the day log does not have a recording's line: were the index lost, its hash would be, too",
+        "writes the line from the index",
+        8,
+    ),
+    Kind.LOG_DIFFERS: Rule(
+        Weight.LOSS, "the day log says something else of a recording than the index: one of them was changed", ""
+    ),
     Kind.LEFT_OPEN: Rule(
         Weight.FAULT,
         "a crash left a file that was being written",
@@ -164,9 +176,14 @@ class Finding:
 
 
 def survey(
-    entries: Sequence[Entry], rows: Mapping[str, Row], deleted: Iterable[str], *, running: bool
+    entries: Sequence[Entry],
+    rows: Mapping[str, Row],
+    deleted: Iterable[str],
+    lines: Mapping[str, day_log.Line],
+    *,
+    running: bool,
 ) -> list[Finding]:
-    """One camera: its folder against the index's rows and the paths of its receipts.
+    """One camera: its folder against the index's rows, the paths of its receipts and the lines of its day logs.
 
     While the recorder is `running`, the newest file may be open.
     """
@@ -175,7 +192,7 @@ def survey(
     for entry in entries:
         if entry.shape is Shape.FILE and SegmentName.parse(entry.path) is not None:
             files[entry.path] = entry
-        else:
+        elif not _is_log(entry):
             found.append(Finding(Kind.FOREIGN, entry.path, _foreign_words(entry)))
     open_now = max((path for path in files if files[path].mode == OPEN_MODE), key=_age, default="") if running else ""
     receipts = set(deleted)
@@ -185,29 +202,34 @@ def survey(
             kind = Kind.HALF_DELETED if row.doomed else Kind.FILE_MISSING
             found.append(Finding(kind, path, row.doomed or f"{row.segment.interval.seconds:.1f} s"))
         elif file is not None and row is None and path != open_now:
-            found.append(_unindexed(file))
+            found.append(_unindexed(file, lines.get(path)))
         elif file is not None and row is not None:
-            found += _compared(file, row)
+            found += _compared(file, row, lines.get(path))
         if file is not None and path in receipts:
             found.append(Finding(Kind.DELETED_BUT_THERE, path))
     return [*found, *_overlaps(row.segment for path, row in rows.items() if path in files)]
 
 
-def of_contents(row: Row | None, digest: str, examined: Examined | str | None) -> list[Kind]:
+def of_contents(recorded: str | None, digest: str, examined: Examined | str | None, *, torn: bool) -> list[Kind]:
     """What reading a closed file says: its SHA-256, and its inside (or why that can't be read; None: no key to it).
 
-    A file whose digest is the recorder's is what was recorded, whatever its inside.
+    A file whose digest is the `recorded` one is what was recorded, whatever its inside; `torn` says how it is marked.
     """
-    segment = row.segment if row else None
-    if segment is not None and segment.sha256 is not None:
-        return [] if digest == segment.sha256 else [Kind.CONTENT_CHANGED]
+    if recorded is not None:
+        return [] if digest == recorded else [Kind.CONTENT_CHANGED]
     if isinstance(examined, str):
         return [Kind.UNREADABLE]
-    whole = segment is None or not segment.torn
-    return [Kind.CLOSED_BUT_TORN] if examined is not None and examined.torn and whole else []
+    return [Kind.CLOSED_BUT_TORN] if examined is not None and examined.torn and not torn else []
 
 
-def _unindexed(entry: Entry) -> Finding:
+def recorded_digest(row: Row | None, line: day_log.Line | None) -> str | None:
+    """The index's word, then the day log's."""
+    return (row.segment.sha256 if row else None) or (line.sha256 if line else None)
+
+
+def _unindexed(entry: Entry, line: day_log.Line | None) -> Finding:
+    if line is not None and line.size_bytes == entry.size_bytes:
+        return Finding(Kind.NOT_INDEXED, entry.path, f"{entry.size_bytes} bytes")
     if entry.mode not in (WHOLE_MODE, TORN_MODE):
         return Finding(Kind.LEFT_OPEN, entry.path, f"mode {entry.mode:04o}, {entry.size_bytes} bytes")
     if not _says_its_end(entry):
@@ -215,7 +237,7 @@ def _unindexed(entry: Entry) -> Finding:
     return Finding(Kind.NOT_INDEXED, entry.path, f"{entry.size_bytes} bytes")
 
 
-def _compared(entry: Entry, row: Row) -> Iterator[Finding]:
+def _compared(entry: Entry, row: Row, line: day_log.Line | None) -> Iterator[Finding]:
     segment = row.segment
     if row.doomed:
         yield Finding(Kind.HALF_DELETED, entry.path, row.doomed)
@@ -230,6 +252,15 @@ def _compared(entry: Entry, row: Row) -> Iterator[Finding]:
     elif entry.modified_us != segment.end_us:
         off_s = (entry.modified_us - segment.end_us) / 1e6
         yield Finding(Kind.MARKS_CHANGED, entry.path, f"modified {off_s:+.3f} s from the recording's end")
+    if segment.sha256 is not None and (line is None or line.sha256 is None):
+        yield Finding(Kind.NOT_LOGGED, entry.path)
+    elif line is not None and _differs(line, segment):
+        yield Finding(Kind.LOG_DIFFERS, entry.path)
+
+
+def _differs(line: day_log.Line, segment: Segment) -> bool:
+    other_hash = None not in (line.sha256, segment.sha256) and line.sha256 != segment.sha256
+    return other_hash or (line.end_us, line.size_bytes) != (segment.end_us, segment.size_bytes)
 
 
 def _overlaps(segments: Iterable[Segment]) -> Iterator[Finding]:
@@ -237,6 +268,10 @@ def _overlaps(segments: Iterable[Segment]) -> Iterator[Finding]:
         both_s = (min(earlier.end_us, later.end_us) - later.start_us) / 1e6
         if both_s * 1e6 > OVERLAP_US:
             yield Finding(Kind.OVERLAP, later.path, f"{both_s:.3f} s of it are in {earlier.path} too")
+
+
+def _is_log(entry: Entry) -> bool:
+    return entry.shape is Shape.FILE and entry.path.count("/") == 2 and entry.path.endswith(f"/{day_log.NAME}")
 
 
 def _age(path: str) -> tuple[int, int]:

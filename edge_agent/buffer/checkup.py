@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_agent.buffer.check import Entry, Finding, Kind, Row, Shape, of_contents, survey
+from edge_agent.buffer import day_log
+from edge_agent.buffer.check import Entry, Finding, Kind, Row, Shape, of_contents, recorded_digest, survey
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.ledger import Ledger
-from edge_agent.buffer.segments import TORN_MODE, WHOLE_MODE, Examined, SegmentName, examine, is_day_folder, mark
+from edge_agent.buffer.segments import TORN_MODE, WHOLE_MODE, Examined, SegmentName, enter, examine, is_day_folder, mark
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Interval
@@ -50,24 +51,27 @@ class Checkup:
         """Everything there is; `deep` reads every file, otherwise only names and outsides are looked at."""
         rows, receipts, findings = self._indexed()
         by_camera, foreign = self._walk()
-        findings += survey(foreign, {}, (), running=running)
+        findings += survey(foreign, {}, (), {}, running=running)
         cameras = sorted({*by_camera, *rows})
-        size = sum(entry.size_bytes for entries in by_camera.values() for entry in entries) or 1
-        done = files = read = 0
+        total = sum(entry.size_bytes for entries in by_camera.values() for entry in entries) or 1
+        files = size = read = 0
         for camera in cameras:
             entries, known = by_camera.get(camera, []), rows.get(camera, {})
-            findings += survey(entries, known, receipts.get(camera, ()), running=running)
+            lines = self._lines(entries)
+            findings += survey(entries, known, receipts.get(camera, ()), lines, running=running)
             for entry in entries:
-                done += entry.size_bytes
-                files += SegmentName.parse(entry.path) is not None
-                if deep and entry.mode in (WHOLE_MODE, TORN_MODE) and SegmentName.parse(entry.path):
-                    findings += self._read(entry, known.get(entry.path))
+                if entry.shape is not Shape.FILE or SegmentName.parse(entry.path) is None:
+                    continue
+                files, size = files + 1, size + entry.size_bytes
+                if deep and entry.mode in (WHOLE_MODE, TORN_MODE):
+                    recorded = recorded_digest(known.get(entry.path), lines.get(entry.path))
+                    findings += self._read(entry, recorded)
                     read += entry.size_bytes
-                    progress(done / size)
+                progress(size / total)
         progress(1.0)
         if findings and findings[0].kind in (Kind.INDEX_MISSING, Kind.INDEX_DAMAGED):
             findings = [finding for finding in findings if finding.kind is not Kind.NOT_INDEXED]
-        return Looked(files, size if files else 0, read, tuple(findings))
+        return Looked(files, size, read, tuple(findings))
 
     def repair(self, findings: Sequence[Finding]) -> None:
         """Put right what `check.RULES` says that a repair does; ArchiveError when the disk refuses."""
@@ -76,6 +80,8 @@ class Checkup:
             for finding in findings:
                 if finding.kind is Kind.MARKS_CHANGED:
                     self._mark_again(finding.path, index)
+                elif finding.kind is Kind.NOT_LOGGED:
+                    self._log_again(finding.path, index)
             index.gone(
                 [(s, reason) for s, reason in index.doomed() if not (self._root / s.path).exists()],
                 self._clock.utc_us(),
@@ -122,6 +128,13 @@ class Checkup:
                     foreign.append(day)
         return by_camera, foreign
 
+    def _lines(self, entries: Sequence[Entry]) -> dict[str, day_log.Line]:
+        """What the day logs of these files' folders say, by path."""
+        folders = {entry.path.rpartition("/")[0] for entry in entries}
+        return {
+            f"{folder}/{name}": line for folder in folders for name, line in day_log.read(self._root / folder).items()
+        }
+
     def _entries(self, folder: str) -> Iterator[Entry]:
         try:
             with os.scandir(self._root / folder) as entries:
@@ -145,8 +158,8 @@ class Checkup:
                 status.st_size,
             )
 
-    def _read(self, entry: Entry, row: Row | None) -> Iterator[Finding]:
-        """What a file's bytes say; nothing when it was deleted meanwhile."""
+    def _read(self, entry: Entry, recorded: str | None) -> Iterator[Finding]:
+        """What a file's bytes say beside the `recorded` SHA-256; nothing when it was deleted meanwhile."""
         try:
             digest = self._digest(entry.path)
         except FileNotFoundError:
@@ -154,10 +167,8 @@ class Checkup:
         except OSError as error:
             yield Finding(Kind.UNREADABLE, entry.path, f"the disk does not give it: {error.strerror}")
             return
-        inside: Examined | str | None = None
-        if row is None or digest != row.segment.sha256:
-            inside = self._examined(entry.path)
-        for kind in of_contents(row, digest, inside):
+        inside = None if digest == recorded else self._examined(entry.path)
+        for kind in of_contents(recorded, digest, inside, torn=entry.mode == TORN_MODE):
             yield Finding(kind, entry.path, _inside_words(inside))
 
     def _digest(self, path: str) -> str:
@@ -182,6 +193,10 @@ class Checkup:
     def _mark_again(self, path: str, index: Index) -> None:
         for segment in index.by_path([path]):
             mark(self._root / path, segment.end_us, TORN_MODE if segment.torn else WHOLE_MODE)
+
+    def _log_again(self, path: str, index: Index) -> None:
+        for segment in index.by_path([path]):
+            enter(self._root / path, segment)
 
 
 def still_there(first: Looked, second: Looked) -> Looked:

@@ -19,8 +19,8 @@ from edge_agent.buffer.segments import (
     MAX_SEGMENT_US,
     TORN_MODE,
     WHOLE_MODE,
-    FoundSegment,
     SegmentName,
+    enter,
     examine,
     mark,
     scan,
@@ -112,12 +112,12 @@ class Ledger:
         fresh: list[Segment] = []
         unfinished: list[str] = []
         for found in scan(self._root):
-            row = known.pop(found.path, None)
-            if not found.closed or (row is None and found.end_us is None):
+            row, segment = known.pop(found.path, None), found.segment()
+            if segment is None and (row is None or not found.closed):
                 # known, perhaps: a disk that failed may have kept the recorder from closing what it told of
                 unfinished.append(found.path)
-            elif row is None and found.end_us is not None:
-                fresh.append(_from_outside(found, found.end_us))
+            elif row is None and segment is not None:
+                fresh.append(segment)
         self._index.add(fresh)
         if fresh:
             _log.info("the archive holds %d recordings that the index did not know: entered", len(fresh))
@@ -170,9 +170,10 @@ class Ledger:
         # one without a readable picture is kept as a recording of no time, and goes with its age like any other
         end_us = name.start_us if examined.end_us is None else examined.end_us
         mark(file, end_us, TORN_MODE if examined.torn else WHOLE_MODE)
-        return Segment(
-            name.camera, path, name.start_us, end_us, status.st_size, examined.frames, digest, torn=examined.torn
-        )
+        facts = (end_us, status.st_size, examined.frames, digest, examined.torn)
+        segment = Segment(name.camera, path, name.start_us, *facts)
+        enter(file, segment)
+        return segment
 
     def _examined(self, path: str, name: SegmentName, status: os.stat_result) -> _Inside:
         try:
@@ -191,10 +192,6 @@ class Ledger:
         gone = self._index.by_path(known)
         _log.error("%d recordings vanished without the agent's doing, %s first", len(gone), gone[0].path)
         self._index.gone([(segment, DeleteReason.MISSING) for segment in gone], self._clock.utc_us())
-
-
-def _from_outside(found: FoundSegment, end_us: int) -> Segment:
-    return Segment(found.camera, found.path, found.start_us, end_us, found.size_bytes, None, None, found.torn)
 
 
 def _sha256(path: Path) -> str:

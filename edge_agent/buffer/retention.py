@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.buffer.day_log import remove_with_folder
 from edge_agent.buffer.index import DeleteReason, Index
 from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
@@ -170,11 +171,10 @@ class Deleter:
 
 
 def _sync_or_remove(folder: Path) -> None:
-    """Make the unlinks durable; an empty day's folder goes with its last file."""
+    """Make the unlinks durable; a day's folder goes with its last recording, its log too."""
     with suppress(FileNotFoundError):
         fsync_folder(folder)
-    with suppress(OSError):
-        folder.rmdir()
+    remove_with_folder(folder)
 
 
 def rule_of(days: float, max_size: int | None, min_free: int) -> Rule:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edge_agent.buffer.index import DeleteReason, Index
 from edge_agent.buffer.retention import Ballast, Deleter, Rule, Space, choose
+from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Interval, Segment
@@ -20,7 +21,7 @@ DAY_US = 86400 * US
 
 def segment(number: int, size: int = 100, camera: str = "gate") -> Segment:
     start = number * 60 * US
-    path = f"{camera}/day/{start}_000001.mp4.age"
+    path = str(SegmentName(CameraId(camera), start, 1))
     return Segment(CameraId(camera), path, start, start + 60 * US, size, None, None)
 
 

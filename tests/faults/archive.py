@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 
+from edge_agent.buffer import day_log
 from edge_agent.buffer.check import Finding, Kind
 from edge_agent.buffer.checkup import Checkup
 from edge_agent.buffer.index import Index
@@ -83,6 +84,10 @@ class Recordings:
         index.close()
         return segment
 
+    def forget_log(self, segment: Segment) -> None:
+        """The day's log is gone."""
+        (self.root / segment.path).with_name(day_log.NAME).unlink()
+
     def name(self, camera: str, sequence: int) -> SegmentName:
         return SegmentName(CameraId(camera), self.clock.utc_us() + (sequence - 100) * SECONDS * US, sequence)
 
@@ -104,9 +109,7 @@ class Recordings:
         name = self.name(camera, sequence)
         file = SegmentFile(self.root, name, [self.identity.recipient])
         file.write(self.movie)
-        end_us = name.start_us + SECONDS * US
-        digest = file.close(end_us)
-        return Segment(name.camera, str(name), name.start_us, end_us, file.size_bytes, FRAMES, digest)
+        return file.close(name.start_us + SECONDS * US, FRAMES)
 
 
 def without_hash(recordings: Recordings, segment: Segment) -> None:

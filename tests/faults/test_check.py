@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.buffer import day_log
 from edge_agent.buffer.check import RULES, Kind, Weight
 from edge_agent.buffer.index import DeleteReason
 from edge_agent.model import Segment
@@ -76,6 +77,7 @@ def test_without_a_hash_the_inside_says_what_is_wrong(recordings: Recordings) ->
     whole, torn, garbage = recordings.record("gate", 3)
     rewrite(file_of(recordings, torn), halve)
     rewrite(file_of(recordings, garbage), lambda data: data.__setitem__(slice(0, 500), bytes(500)))
+    recordings.forget_log(whole)
     for segment in (whole, torn, garbage):
         without_hash(recordings, segment)
     found = {finding.path: finding.kind for finding in recordings.findings() if finding.kind is not Kind.SIZE_CHANGED}
@@ -123,14 +125,41 @@ def test_marks_that_were_changed_are_set_again(recordings: Recordings) -> None:
 def test_a_whole_file_that_lost_its_marks_and_its_row_is_whole_again(recordings: Recordings) -> None:
     segment, _ = recordings.record("gate", 2)
     path = file_of(recordings, segment)
+    recordings.forget_log(segment)
     os.utime(path, (0, 0))
     index = recordings.index()
     index.forget([segment.path])
     index.close()
-    assert recordings.kinds() == [Kind.END_LOST]
+    assert Kind.END_LOST in recordings.kinds()
     assert recordings.repaired() == []
     assert path.stat().st_mode & 0o777 == 0o440
     assert abs(path.stat().st_mtime_ns // 1000 - segment.end_us) < 100_000
+
+
+def test_a_recording_without_its_line_gets_it_from_the_index_and_keeps_its_hash(recordings: Recordings) -> None:
+    segments = recordings.record("gate", 2)
+    recordings.forget_log(segments[0])
+    assert recordings.kinds() == [Kind.NOT_LOGGED, Kind.NOT_LOGGED]
+    assert recordings.repaired() == []
+    (recordings.folder / "index.sqlite").unlink()
+    recordings.repaired()
+    assert recordings.index(read_only=True).by_path([s.path for s in segments]) == segments
+
+
+def test_a_log_that_contradicts_the_index_is_told(recordings: Recordings) -> None:
+    segment, _ = recordings.record("gate", 2)
+    log = file_of(recordings, segment).parent / day_log.NAME
+    log.write_bytes(log.read_bytes().replace(str(segment.sha256).encode(), b"0" * 64))
+    assert recordings.kinds() == [Kind.LOG_DIFFERS]
+    assert recordings.repaired() == [Kind.LOG_DIFFERS]
+
+
+def test_the_day_logs_hash_serves_where_the_index_has_none(recordings: Recordings) -> None:
+    (segment,) = recordings.record()
+    without_hash(recordings, segment)
+    assert recordings.kinds() == []
+    rewrite(file_of(recordings, segment), flip)
+    assert recordings.kinds() == [Kind.CONTENT_CHANGED]
 
 
 @pytest.mark.parametrize("damage", ["gone", "scribbled"])

@@ -19,7 +19,7 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.retention import Ballast, Deleter, Rule
 from edge_agent.buffer.segments import SegmentFile, SegmentName
-from edge_agent.model import CameraId, PersonId, Segment
+from edge_agent.model import CameraId, PersonId
 from edge_agent.trust.age import Identity
 from edge_agent.trust.command import SignedCommand, StatusArgs
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
@@ -124,9 +124,9 @@ class Life:
                 file.sync()
         self._clock.move(SECONDS)
         end_us = self._clock.utc_us()
-        digest = file.close(end_us)
-        self._mark(closed=str(name), sha256=digest)
-        self._ledger.closed(Segment(CAMERA, str(name), name.start_us, end_us, file.size_bytes, None, digest))
+        segment = file.close(end_us)
+        self._mark(closed=segment.path, sha256=segment.sha256)
+        self._ledger.closed(segment)
 
     def _document(self, name: str, value: int) -> None:
         self._state = {**self._state, name: value}
@@ -192,7 +192,7 @@ def hold(promised: Promised, found: Restarted, data: Path) -> None:
             assert found.receipts[path] == "space"
             assert path not in found.segments, "what was deleted does not come back"
         elif path in found.segments:
-            assert found.segments[path].sha256 in (digest, None)
+            assert found.segments[path].sha256 == digest
             assert not found.segments[path].torn
         else:
             assert path in promised.going
