@@ -139,7 +139,7 @@ RULES: Mapping[Kind, Rule] = {
     Kind.MARKS_CHANGED: Rule(
         Weight.FAULT,
         "a closed recording's mode or modification time is not what was set when it was closed",
-        "sets them as the index has them",
+        "sets them as the index has them, where the bytes are the recorded ones",
         3,
     ),
     Kind.END_LOST: Rule(

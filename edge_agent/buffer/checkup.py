@@ -192,6 +192,8 @@ class Checkup:
 
     def _mark_again(self, path: str, index: Index) -> None:
         for segment in index.by_path([path]):
+            if segment.sha256 is not None and self._digest(path) != segment.sha256:
+                continue  # when it was changed is evidence
             mark(self._root / path, segment.end_us, TORN_MODE if segment.torn else WHOLE_MODE)
 
     def _log_again(self, path: str, index: Index) -> None:

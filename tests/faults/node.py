@@ -17,6 +17,7 @@ from edge_agent.trust.age import load_identities
 from edge_agent.uplink.payloads import Reply, decode
 from tests.faults.restart import Restarted, restart
 from tests.peers.agent import RunningAgent
+from tests.peers.mosquitto import Mosquitto
 
 FLUSH_S = 1
 CHUNK_BYTES = 64 << 10
@@ -26,10 +27,16 @@ IN_FLIGHT_S = 0.7
 
 
 def node_on(
-    folder: Path, data: Path, cameras: Mapping[str, str], *, segment_s: int = 3, more: str = ""
+    folder: Path,
+    data: Path,
+    cameras: Mapping[str, str],
+    *,
+    segment_s: int = 3,
+    more: str = "",
+    broker: Mosquitto | None = None,
 ) -> RunningAgent:
     """Its configuration, log and socket stay in `folder`, off the disk in question."""
-    agent = RunningAgent(folder, cameras, segment_s=segment_s, more=more)
+    agent = RunningAgent(folder, cameras, segment_s=segment_s, more=more, broker=broker)
     text = agent.config.read_text(encoding="utf-8")
     text = text.replace('data = "data"', f'data = "{data}"\nsocket = "{folder}/s"\nidentity_file = "{folder}/node.age"')
     agent.config.write_text(text, encoding="utf-8")

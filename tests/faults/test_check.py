@@ -14,22 +14,11 @@ from edge_agent.buffer import day_log
 from edge_agent.buffer.check import RULES, Kind, Weight
 from edge_agent.buffer.index import DeleteReason
 from edge_agent.model import Segment
-from tests.faults.archive import Recordings, without_hash
+from tests.faults.archive import Recordings, rewrite, without_hash
 
 
 def file_of(recordings: Recordings, segment: Segment) -> Path:
     return recordings.root / segment.path
-
-
-def rewrite(path: Path, change: Callable[[bytearray], None]) -> None:
-    """Change a closed file behind the agent's back, keeping its marks."""
-    status = path.stat()
-    data = bytearray(path.read_bytes())
-    change(data)
-    path.chmod(0o600)
-    path.write_bytes(data)
-    path.chmod(status.st_mode)
-    os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
 
 
 def flip(data: bytearray) -> None:
@@ -120,6 +109,14 @@ def test_marks_that_were_changed_are_set_again(recordings: Recordings) -> None:
     os.utime(file_of(recordings, touched), (0, 0))
     assert recordings.kinds(deep=False) == [Kind.MARKS_CHANGED, Kind.MARKS_CHANGED]
     assert recordings.repaired() == []
+
+
+def test_marks_are_not_set_again_on_a_file_that_holds_something_else(recordings: Recordings) -> None:
+    """When it was changed is evidence."""
+    (segment,) = recordings.record()
+    rewrite(file_of(recordings, segment), flip)
+    os.utime(file_of(recordings, segment), (0, 0))
+    assert recordings.repaired() == [Kind.CONTENT_CHANGED, Kind.MARKS_CHANGED]
 
 
 def test_a_whole_file_that_lost_its_marks_and_its_row_is_whole_again(recordings: Recordings) -> None:
