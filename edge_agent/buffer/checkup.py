@@ -20,7 +20,7 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.segments import TORN_MODE, WHOLE_MODE, Examined, SegmentName, enter, examine, is_day_folder, mark
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
-from edge_agent.model import CameraId, Interval
+from edge_agent.model import CameraId, Interval, Segment
 from edge_agent.trust.age import Identity, NoIdentityError
 
 FOREVER = Interval(0, 2**62)
@@ -88,6 +88,8 @@ class Checkup:
             )
             ledger = Ledger(self._root, index, self._identities, self._clock)
             ledger.recover(ledger.reconcile())
+            while ledger.audit(1.0):
+                pass
         finally:
             index.close()
 
@@ -192,9 +194,14 @@ class Checkup:
 
     def _mark_again(self, path: str, index: Index) -> None:
         for segment in index.by_path([path]):
-            if segment.sha256 is not None and self._digest(path) != segment.sha256:
-                continue  # when it was changed is evidence
-            mark(self._root / path, segment.end_us, TORN_MODE if segment.torn else WHOLE_MODE)
+            if self._is_recorded(segment):  # when it was changed is evidence
+                mark(self._root / path, segment.end_us, TORN_MODE if segment.torn else WHOLE_MODE)
+
+    def _is_recorded(self, segment: Segment) -> bool:
+        try:
+            return segment.sha256 is None or self._digest(segment.path) == segment.sha256
+        except OSError as error:
+            raise ArchiveError(f"{self._root / segment.path} cannot be read: {error.strerror}") from error
 
     def _log_again(self, path: str, index: Index) -> None:
         for segment in index.by_path([path]):

@@ -6,25 +6,23 @@ of the agent writes it; the command line reads it beside.  Its tables: `docs/arc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from edge_agent.buffer.index_facts import IndexFacts
+from edge_agent.buffer.index_past import IndexPast, Receipt
+from edge_agent.buffer.index_rows import COLUMNS, KEY, key_of, row_of, segment_of
 from edge_agent.buffer.index_schema import INSERT
-from edge_agent.buffer.segments import SegmentName
-from edge_agent.errors import ArchiveError
-from edge_agent.model import CameraId, ClockTrust, Interval, Segment
+from edge_agent.buffer.segments import DAY_US, SegmentName
+from edge_agent.model import CameraId, Interval, Segment
 
-COLUMNS = "camera, start_us, sequence, end_us, size_bytes, frames, sha256, torn, damaged, clock"
-"""Of a segment's row, as `segment_of` reads it."""
+__all__ = ["COLUMNS", "DeleteReason", "Holdings", "Index", "Receipt", "segment_of"]
+
 _REPLACE = (
     " ON CONFLICT (camera, start_us, sequence) DO UPDATE SET end_us = excluded.end_us,"
     " size_bytes = excluded.size_bytes, frames = excluded.frames, sha256 = excluded.sha256, torn = excluded.torn,"
     " damaged = excluded.damaged, clock = excluded.clock"
 )
-_KEY = "camera = ? AND start_us = ? AND sequence = ?"
 
 
 class DeleteReason(StrEnum):
@@ -37,15 +35,6 @@ class DeleteReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What remains of a deleted recording."""
-
-    segment: Segment
-    reason: str
-    deleted_us: int
-
-
-@dataclass(frozen=True, slots=True)
 class Holdings:
     """What the archive holds of one camera, or of all."""
 
@@ -55,7 +44,7 @@ class Holdings:
     last_us: int | None
 
 
-class Index(IndexFacts):
+class Index(IndexPast):
     """The SQLite file; every method raises ArchiveError when the disk refuses."""
 
     def damage(self) -> str:
@@ -74,7 +63,7 @@ class Index(IndexFacts):
     def forget(self, paths: Iterable[str]) -> None:
         """Drop rows whose files are gone without our doing."""
         with self._transaction() as db:
-            db.executemany(f"DELETE FROM segment WHERE {_KEY}", [_key(path) for path in paths])
+            db.executemany(f"DELETE FROM segment WHERE {KEY}", [key_of(path) for path in paths])
 
     def segments(self, camera: CameraId, interval: Interval) -> list[Segment]:
         """Segments that overlap the interval, in order of their starts; doomed ones are gone already."""
@@ -110,20 +99,35 @@ class Index(IndexFacts):
 
     def by_path(self, paths: Iterable[str]) -> list[Segment]:
         """Those of the files that are known, doomed ones included."""
-        query = f"SELECT {COLUMNS} FROM segment WHERE {_KEY}"
+        query = f"SELECT {COLUMNS} FROM segment WHERE {KEY}"
         with self._errors():
-            rows = [self._db.execute(query, _key(path)).fetchone() for path in paths]
+            rows = [self._db.execute(query, key_of(path)).fetchone() for path in paths]
         return [segment_of(row) for row in rows if row is not None]
 
-    def unhashed(self, limit: int) -> list[Segment]:
-        """Segments whose SHA-256 is still to be computed."""
-        query = f"SELECT {COLUMNS} FROM segment WHERE sha256 IS NULL AND doomed IS NULL LIMIT ?"
+    def days(self, camera: CameraId) -> list[int]:
+        """UTC days (since 1970) on which recordings of a camera begin."""
+        found: list[int] = []
+        query = "SELECT min(start_us) FROM segment WHERE camera = ? AND start_us >= ?"
         with self._errors():
-            return [segment_of(row) for row in self._db.execute(query, (limit,))]
+            after_us = 0
+            while (first := self._db.execute(query, (camera, after_us)).fetchone()[0]) is not None:
+                found.append(first // DAY_US)
+                after_us = (found[-1] + 1) * DAY_US
+        return found
+
+    def unhashed(self, after: str | None = None) -> Segment | None:
+        """The next segment whose SHA-256 is still to be computed, after that path."""
+        query = (
+            f"SELECT {COLUMNS} FROM segment WHERE sha256 IS NULL AND doomed IS NULL"
+            " AND (camera, start_us, sequence) > (?, ?, ?) ORDER BY camera, start_us, sequence LIMIT 1"
+        )
+        with self._errors():
+            row = self._db.execute(query, key_of(after) if after else ("", 0, 0)).fetchone()
+        return None if row is None else segment_of(row)
 
     def note_hash(self, segment: Segment, sha256: str) -> None:
         with self._transaction() as db:
-            db.execute(f"UPDATE segment SET sha256 = ? WHERE {_KEY}", (bytes.fromhex(sha256), *_key(segment.path)))
+            db.execute(f"UPDATE segment SET sha256 = ? WHERE {KEY}", (bytes.fromhex(sha256), *key_of(segment.path)))
 
     def holdings(self, camera: CameraId | None = None) -> Holdings:
         """Kept by triggers: as quick over a month as over an hour."""
@@ -136,22 +140,28 @@ class Index(IndexFacts):
         with self._errors():
             return Holdings(*self._db.execute(query, (camera,)).fetchone())
 
-    def last_end_us(self, camera: CameraId) -> int | None:
-        """End of the newest known time of a camera: recorded, or accounted for as a gap."""
-        query = (
-            "SELECT max(last) FROM (SELECT max(end_us) AS last FROM segment WHERE camera = ?1"
-            " UNION ALL SELECT max(end_us) FROM gap WHERE camera = ?1)"
-        )
+    def last_end_us(self, camera: CameraId, before_us: int | None = None) -> int | None:
+        """End of the newest known time of a camera, recorded or accounted for as a gap; of what began before then."""
+        if before_us is None:
+            parts = [f"SELECT max(end_us) AS last FROM {table} WHERE camera = ?1" for table in ("segment", "gap")]
+        else:
+            # by the newest start, so that a recording from a clock that ran ahead hides nothing
+            parts = [
+                f"SELECT * FROM (SELECT end_us AS last FROM {table} WHERE camera = ?1 AND start_us < ?2"
+                " ORDER BY start_us DESC LIMIT 1)"
+                for table in ("segment", "gap", "receipt")
+            ]
         with self._errors():
-            row = self._db.execute(query, (camera,)).fetchone()
+            query = f"SELECT max(last) FROM ({' UNION ALL '.join(parts)})"
+            row = self._db.execute(query, (camera,) if before_us is None else (camera, before_us)).fetchone()
         return None if row[0] is None else int(row[0])
 
     def doom(self, segments: Iterable[Segment], reason: DeleteReason) -> None:
         """First step of a deletion: from here on the segments are going, whatever crashes."""
-        rows = [(reason, *_key(segment.path)) for segment in segments]
+        rows = [(reason, *key_of(segment.path)) for segment in segments]
         if rows:
             with self._transaction() as db:
-                db.executemany(f"UPDATE segment SET doomed = ? WHERE {_KEY}", rows)
+                db.executemany(f"UPDATE segment SET doomed = ? WHERE {KEY}", rows)
 
     def doomed(self) -> list[tuple[Segment, str]]:
         """Deletions that were begun and not finished, with their reasons."""
@@ -161,55 +171,13 @@ class Index(IndexFacts):
 
     def gone(self, deleted: Iterable[tuple[Segment, str]], at_us: int) -> None:
         """Last step of a deletion: the files are gone; the rows become receipts."""
-        rows = [(reason, at_us, *_key(segment.path)) for segment, reason in deleted]
+        rows = [(reason, at_us, *key_of(segment.path)) for segment, reason in deleted]
         if not rows:
             return
         with self._transaction() as db:
             db.executemany(
                 "INSERT INTO receipt SELECT camera, start_us, sequence, end_us, size_bytes, sha256, batch, ?, ?"
-                f" FROM segment WHERE {_KEY}",
+                f" FROM segment WHERE {KEY}",
                 rows,
             )
-            db.executemany(f"DELETE FROM segment WHERE {_KEY}", [row[2:] for row in rows])
-
-    def receipts(self, camera: CameraId, interval: Interval) -> list[Receipt]:
-        """Of recordings that overlap the interval, as far as they were not rolled up."""
-        query = (
-            "SELECT camera, start_us, sequence, end_us, size_bytes, sha256, reason, deleted_us FROM receipt"
-            " WHERE camera = ?1 AND start_us > ?2 - (SELECT longest_us FROM camera WHERE camera = ?1)"
-            " AND start_us < ?3 AND end_us > ?2 ORDER BY start_us, sequence"
-        )
-        with self._errors():
-            rows = self._db.execute(query, (camera, interval.start_us, interval.end_us)).fetchall()
-        return [Receipt(segment_of((*row[:5], None, row[5], 0, None, None)), row[6], row[7]) for row in rows]
-
-
-def segment_of(row: Sequence[Any]) -> Segment:
-    """From a row of `COLUMNS`; more columns after them do not matter."""
-    camera, start_us, sequence, end_us, size_bytes, frames, sha256, torn, damaged, clock = row[:10]
-    return Segment(
-        camera,
-        str(SegmentName(camera, start_us, sequence)),
-        start_us,
-        end_us,
-        size_bytes,
-        frames,
-        None if sha256 is None else sha256.hex(),
-        bool(torn),
-        damaged,
-        None if clock is None else ClockTrust(clock),
-    )
-
-
-def row_of(segment: Segment) -> tuple[object, ...]:
-    """A row of `COLUMNS`."""
-    digest = None if segment.sha256 is None else bytes.fromhex(segment.sha256)
-    facts = (segment.frames, digest, int(segment.torn), segment.damaged, segment.clock)
-    return (*_key(segment.path), segment.end_us, segment.size_bytes, *facts)
-
-
-def _key(path: str) -> tuple[str, int, int]:
-    name = SegmentName.parse(path)
-    if name is None:
-        raise ArchiveError(f"{path} is no segment of the archive")
-    return name.camera, name.start_us, name.sequence
+            db.executemany(f"DELETE FROM segment WHERE {KEY}", [row[2:] for row in rows])

@@ -55,6 +55,8 @@ def restart(data: Path, identities: Sequence[Identity], clock: Clock) -> Restart
     outbox = Outbox(data / "outbox.sqlite", clock=clock)
     documents = Documents(data / "documents.json", clock)
     recovered = ledger.recover(ledger.reconcile())
+    while ledger.audit(1.0):
+        pass
     cameras = index.cameras()
     segments = {s.path: s for camera in cameras for s in index.segments(camera, FOREVER)}
     receipts = {r.segment.path: r.reason for camera in cameras for r in index.receipts(camera, FOREVER)}

@@ -11,6 +11,7 @@ from edge_agent.buffer.index import Index
 from edge_agent.buffer.retention import Ballast, Deleter, rule_of
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US, SystemClock
+from edge_agent.errors import BusyError
 from edge_agent.model import CameraId
 from edge_agent.trust.keys import write_secret_file
 from tests.faults.archive import Recordings, rewrite
@@ -75,6 +76,7 @@ def test_an_archive_full_of_strange_and_damaged_files_is_recorded_to_listed_and_
     with agent:
         wait_until(lambda: [s for s in agent.segments("gate") if s.start_us > clock.utc_us() - 20 * US], 40, "recorded")
         listed = agent.cli("archive", "list", "gate", "--from", "60d ago", "--json")
+        assert agent.cli("archive", "check", "--repair").returncode == BusyError.exit_code
         shallow = agent.cli("archive", "check", "--json")
         assert agent.stop() == 0
     assert listed.returncode == 0, listed.stderr.decode()
