@@ -11,6 +11,7 @@ What a disk owes, and no more is given here (POSIX, and stricter than ext4 and x
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -119,21 +120,26 @@ class Cut:
     words: str
 
 
+SHARES = (0.0, 0.5, 1.0, 0.5)
+
+
 def cuts(
-    steps: Sequence[Step], scratch: Path, seed: int, *, every: int = 1, torn: int = 2, after: str = ""
+    steps: Sequence[Step], scratch: Path, seed: int, *, every: int = 1, each: int = 1, after: str = ""
 ) -> Iterator[Cut]:
-    """At each `every`th step that changed something: all unsynced lost, none lost, and `torn` times anything between.
+    """At each `every`th step that changed something `each` disks of those that a cut there may leave: by turns all
+    unsynced is lost, anything between, nothing.
 
     Not before the mark `after`.  Each disk is removed when the next one is asked for.
     """
-    disk, dice, changes, begun = Disk(), random.Random(seed), 0, not after
+    disk, dice, shares = Disk(), random.Random(seed), itertools.cycle(SHARES)
+    changes, begun = 0, not after
     for count, step in enumerate(steps, 1):
         disk.take(step)
         begun |= step.op == "mark" and step.path == after
         changes += begun and step.op in CHANGES
         if not begun or step.op not in CHANGES or changes % every:
             continue
-        for number, share in enumerate((0.0, 1.0, *(0.5 for _ in range(torn)))):
+        for number, share in enumerate(itertools.islice(shares, each)):
             folder = scratch / f"cut-{count}-{number}"
             disk.left(folder, Luck(share, dice))
             words = f"seed {seed}, cut after step {count} ({step.op} {step.path}), {share:.0%} of the unsynced kept"

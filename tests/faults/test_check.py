@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -14,7 +15,9 @@ from edge_agent.buffer import day_log
 from edge_agent.buffer.check import RULES, Kind, Weight
 from edge_agent.buffer.index import DeleteReason
 from edge_agent.model import Segment
+from edge_agent.trust.keys import write_secret_file
 from tests.faults.archive import Recordings, rewrite, without_hash
+from tests.faults.node import node_on
 
 
 def file_of(recordings: Recordings, segment: Segment) -> Path:
@@ -226,3 +229,33 @@ def test_the_index_is_only_read_by_a_look(recordings: Recordings) -> None:
     assert path.read_bytes() == before
     with sqlite3.connect(path) as database:
         assert database.execute("SELECT count(*) FROM segment").fetchone() == (2,)
+
+
+def test_the_command_says_what_is_wrong_and_what_a_repair_would_do_and_does_it(
+    recordings: Recordings, tmp_path: Path
+) -> None:
+    first, second = recordings.record("gate", 2)
+    file_of(recordings, first).chmod(0o644)
+    rewrite(file_of(recordings, second), flip)
+    (recordings.root / "[red]\x1b[31mnotes").touch()
+    (tmp_path / "node").mkdir()
+    write_secret_file(tmp_path / "node" / "node.age", f"{recordings.identity}\n".encode())
+    node = node_on(tmp_path / "node", recordings.folder, {"gate": "rtsp://127.0.0.1/x"})
+    told = node.cli("archive", "check", "--deep")
+    words = " ".join(told.stdout.decode().split())
+    assert told.returncode == 1
+    assert "1 × marks-changed: a closed recording's mode or modification time is not what was set" in words
+    assert f"{first.path}: mode 0644, 0440 was set --repair sets them as the index has them" in words
+    assert "1 × content-changed" in words
+    assert "[red]\N{REPLACEMENT CHARACTER}[31mnotes" in words
+    repaired = node.cli("archive", "check", "--deep", "--repair", "--json")
+    answer = json.loads(repaired.stdout)
+    assert (repaired.returncode, answer["ok"]) == (1, False), "changed footage stays told"
+    assert {(f["kind"], f["repaired"]) for f in answer["findings"]} == {
+        ("marks-changed", True),
+        ("content-changed", False),
+        ("foreign", False),
+    }
+    again = node.cli("archive", "check")
+    assert (again.returncode, again.stderr) == (0, b"")
+    assert b"nothing is wrong" in again.stdout

@@ -124,6 +124,7 @@ def test_a_full_disk_leaves_index_documents_journal_and_outbox_whole_and_the_rin
             newest = agent.segments("gate")[-1].end_us
             wait_until(lambda: agent.segments("gate")[-1].end_us > newest + 3 * US, 30, "and without pressure")
             assert agent.stop() == 0
+        assert {gap.cause for gap in agent.gaps("gate")} <= {GapCause.DISK}
         found = restart(disk.folder, load_identities(key), clock)
         found.close()
     assert found.set_aside == []

@@ -76,7 +76,7 @@ def test_power_cuts_under_four_cameras_lose_what_is_stated_and_nothing_that_was_
 def flushed(agent: RunningAgent, since_us: int) -> bool:
     """Each camera has a file of this life with more than a chunk in it, or a second one."""
     for camera in CAMERAS:
-        files = [path for path in agent.archive.glob(f"{camera}/*/*") if int(path.name.split("_")[0]) >= since_us]
+        files = [path for path in agent.archive.glob(f"{camera}/*/*.age") if int(path.name.split("_")[0]) >= since_us]
         if not (len(files) > 1 or any(path.stat().st_size > 2 * CHUNK_BYTES for path in files)):
             return False
     return True

@@ -33,9 +33,9 @@ from tests.simulators.clock import HandClock
 
 pytestmark = pytest.mark.root
 CAMERA = CameraId("gate")
-ROUNDS = 6
+ROUNDS = 3
 SECONDS = 8
-KEPT_FILES = 3
+KEPT_FILES = 1
 
 
 @dataclass
@@ -162,7 +162,7 @@ def test_whatever_a_power_cut_leaves_every_promise_that_was_given_is_kept(
         steps = disk.steps()
     tried = recovered = 0
     promised, seen = Promised(), 0
-    for cut in cuts(steps, scratch, seed=4, every=3, torn=2):
+    for cut in cuts(steps, scratch, seed=4):
         seen = promise_until(promised, steps, seen, cut.after)
         found = restart(cut.folder, [identity], clock)
         try:

