@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from edge_agent.capture.camera_clock import CameraClock
+from edge_agent.capture.camera_times import CameraTimes
 from edge_agent.capture.feed import Feed
 from edge_agent.capture.job import CameraJob
+from edge_agent.capture.node_time import NodeTime
 from edge_agent.capture.opening import Opening
 from edge_agent.capture.segment_writer import ArchivePlace, Loss, SegmentWriter
 from edge_agent.capture.segmenter import Segmenter
@@ -18,6 +21,8 @@ from edge_agent.messages import CameraStats, Message
 from edge_agent.model import CameraFault, CameraState
 
 GATHER_S = 0.2
+JUMP_TOLD_S = 3600.0
+"""So long a jump of the camera's clock is told."""
 OPENING_S = 0.5
 """So long the first packets are gathered, for they tell together where the first one belongs."""
 
@@ -37,6 +42,7 @@ class CameraRecorder(CameraWorker):
         super().__init__(camera.id, clock, stop, make_source, tell)
         self._place = place
         self._writer = SegmentWriter(camera.id, place, clock, tell, self._disk)
+        self._times = CameraTimes(NodeTime(clock.synchronised), CameraClock())
         self._floor_us = 0
         self._note = ""
         self._feed = Feed()
@@ -59,7 +65,9 @@ class CameraRecorder(CameraWorker):
             self._note = info.note
             self._clock.wait(self._stop, OPENING_S)
             opening = Opening.of(feed.take(OPENING_S), info.video.time_base)
-            segmenter = Segmenter(info, self._writer, self._place.segment_s, self._floor_us, opening.early_us)
+            segmenter = Segmenter(
+                info, self._writer, self._place.segment_s, self._times, self._floor_us, opening.early_us
+            )
             for packet, lost_before in opening.packets:
                 segmenter.put(packet, lost_before)
             stall = StallWatch(self._clock)
@@ -85,6 +93,7 @@ class CameraRecorder(CameraWorker):
         frames_told, bytes_told, told_at = self._told
         self._told = (frames, size, now)
         passed = max(now - told_at, 1e-3)
+        told = self._times.camera.state
         return CameraStats(
             self._id,
             self._clock.utc_us(),
@@ -92,6 +101,9 @@ class CameraRecorder(CameraWorker):
             bitrate_bps=round((size - bytes_told) * 8 / passed),
             last_frame_us=feed.last_picture.arrival_us if feed.last_picture else None,
             frames_total=frames,
+            clock_offset_s=told.offset_s,
+            clock_drift_ppm=told.drift_ppm,
+            clock_jump_s=told.jump_s if now - told.jumped_at < JUMP_TOLD_S else None,
         )
 
     def _fresh_feed(self) -> Feed:

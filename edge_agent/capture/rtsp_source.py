@@ -335,6 +335,8 @@ class RtspSource:
             arrival_us=unit.arrival.utc_us - int(early_s * US),
             arrival_monotonic=unit.arrival.monotonic - early_s,
             damaged=unit.damaged,
+            lost_packets=track.lost_since(),
+            report=track.report_since() if track.kind == VIDEO else None,
         )
 
 
@@ -372,6 +374,20 @@ class _Track:
         self.clock_hz = clock_hz
         self.assembler = assembler
         self.reception = rtp.Reception()
+        self._lost_told = 0
+        self._report_told: rtp.SenderReport | None = None
+
+    def lost_since(self) -> int:
+        """Packets lost since the last call."""
+        lost, self._lost_told = self.reception.lost - self._lost_told, self.reception.lost
+        return lost
+
+    def report_since(self) -> rtp.SenderReport | None:
+        """The camera's word of its clock, where a new one came since the last call."""
+        report = self.reception.report
+        fresh = report is not self._report_told
+        self._report_told = report
+        return report if fresh else None
 
 
 def _judge(camera: CameraJob) -> ssl.SSLContext:
