@@ -8,9 +8,9 @@ from fractions import Fraction
 from itertools import pairwise
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest import approx
 
 from edge_agent.capture.node_time import NodeTime
 from edge_agent.capture.timeline import MAX_AHEAD_US, JumpKind, Start, Timeline
@@ -268,7 +268,7 @@ def test_a_jump_of_a_year_that_no_server_confirms_moves_no_recording() -> None:
     steady(recording, 25, camera_s=125, wall_us=EPOCH_US + 125 * US, monotonic=125)
     segments = recording.finish()
     assert recording.jumps == []
-    assert [start - EPOCH_US for start, _ in segments] == approx([at * US for at in range(0, 150, 10)], abs=5)
+    assert [start - EPOCH_US for start, _ in segments] == pytest.approx([at * US for at in range(0, 150, 10)], abs=5)
     assert recording.trust == [ClockTrust.SYNCED] * 2 + [ClockTrust.CARRIED] * 11 + [ClockTrust.SYNCED] * 2
 
 
@@ -277,7 +277,7 @@ def test_a_clock_set_before_2000_is_not_believed_whoever_says_so() -> None:
         recording = Recording(Timeline(TICK, node), segment_us=10 * US)
         steady(recording, 20, camera_s=0, wall_us=EPOCH_US, monotonic=0)
         steady(recording, 20, camera_s=20, wall_us=900_000_000 * US, monotonic=20)
-        assert recording.finish()[-1] == approx((EPOCH_US + 30 * US, EPOCH_US + 40 * US), abs=5)
+        assert recording.finish()[-1] == pytest.approx((EPOCH_US + 30 * US, EPOCH_US + 40 * US), abs=5)
 
 
 def test_a_node_that_booted_in_1970_records_and_takes_the_first_possible_time() -> None:
