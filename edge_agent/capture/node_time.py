@@ -22,32 +22,31 @@ class NodeTime:
 
     def __init__(self, synchronised: Callable[[], bool]) -> None:
         self._synchronised = synchronised
-        self._line_us: int | None = None
+        self.line_us = 0
         """The believed wall clock less the monotonic clock."""
+        self._begun = False
         self._vouched = False
         """A time server vouched for that line."""
-        self._asked_at: float | None = None
+        self._asked_at = 0.0
         """When the clock was first, or last asked about, elsewhere than the line."""
-
-    @property
-    def carrying(self) -> bool:
+        self.carrying = False
         """The node's clock says something else, which is not believed."""
-        return self._asked_at is not None
 
     def believe(self, wall_us: int, monotonic: float) -> int:
         """UTC of a moment for which the node's clocks said this; moments may be told a little out of order."""
-        line_us = wall_us - round(monotonic * US)
-        if self._line_us is None or abs(line_us - self._line_us) <= STEP_US:
-            self._line_us, self._asked_at = line_us, None
+        line_us = wall_us - int(monotonic * US)
+        known_us = self.line_us
+        if -STEP_US <= line_us - known_us <= STEP_US or not self._begun:
+            self.line_us, self._begun, self.carrying = line_us, True, False
             return wall_us
-        if self._asked_at is None:
-            self._asked_at = monotonic
+        if not self.carrying:
+            self._asked_at, self.carrying = monotonic, True
         elif monotonic - self._asked_at >= _ASK_S:
             self._asked_at = monotonic
-            if self._believes(wall_us, self._line_us + round(monotonic * US)):
-                self._line_us, self._asked_at, self._vouched = line_us, None, False
+            if self._believes(wall_us, known_us + int(monotonic * US)):
+                self.line_us, self.carrying, self._vouched = line_us, False, False
                 return wall_us
-        return self._line_us + round(monotonic * US)
+        return known_us + int(monotonic * US)
 
     def trust(self) -> ClockTrust:
         """Of times that are believed now."""

@@ -150,21 +150,11 @@ class Timeline:
     ) -> Placement:
         """Place the next picture in decode order; the first one ever must be a keyframe."""
         self._trust_before = self._trust
-        placement = self._place(
-            pts, dts, keyframe, self._node.believe(arrival_us, arrival_monotonic), arrival_monotonic
-        )
-        if self._pending or self._node.carrying:
-            self._trust = ClockTrust.CARRIED
-        return placement
-
-    def _place(
-        self, pts: int | None, dts: int | None, keyframe: bool, arrival_us: int, arrival_monotonic: float
-    ) -> Placement:
-        self._arrival_us = arrival_us
-        self._wall_now_us = arrival_us - int(arrival_monotonic * US)
+        self._arrival_us = self._node.believe(arrival_us, arrival_monotonic)
+        self._wall_now_us = self._node.line_us
         given = pts if pts is not None else dts
         if self._anchor is None:
-            came_us = arrival_us - self._early_us
+            came_us = self._arrival_us - self._early_us
             start_us = self._floor_us if 0 < self._floor_us - came_us <= MAX_AHEAD_US else came_us
             self._top = self._top_before = given or 0
             self._anchor = (self._top, start_us)
@@ -184,6 +174,8 @@ class Timeline:
         self._follow(decode + self._reorder, arrival_monotonic)
         self._top_before = self._top
         self._top = max(self._top, ticks)
+        if self._pending is not None or self._node.carrying:
+            self._trust = ClockTrust.CARRIED
         return Placement(ticks, decode, self._utc(ticks))
 
     def begin(self, placement: Placement) -> Start:
