@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,15 @@ from edge_agent.demo.rtp import CodedPicture, VideoFormat
 from edge_agent.demo.rtsp_server import RtspServer
 from edge_agent.messages import CameraChanged, CameraStats, SegmentClosed, SegmentOpened
 from edge_agent.model import CameraFault, CameraState, ClockTrust, GapCause
-from tests.capture.support import Lab, RecorderProcess, camera, ffprobe_complaints, fragment_seconds
+from tests.capture.support import (
+    Lab,
+    RecorderProcess,
+    WallClock,
+    camera,
+    ffprobe_complaints,
+    fragment_seconds,
+    frame_digests,
+)
 from tests.capture.test_rtsp_packets import pictures
 from tests.capture.test_rtsp_sdp import PPS, SPS
 from tests.peers.cameras import CameraServer, compare, make_clip
@@ -126,6 +135,34 @@ def test_a_cameras_clock_is_measured_and_never_displaces_its_recordings(lab: Lab
         assert started_us < found.start_us < (found.end_us or 0) < now_us + US
     trust = ClockTrust.SYNCED if SystemClock().synchronised() else ClockTrust.FREE
     assert {(message.segment.clock, message.segment.damaged) for message in recorder.closed} == {(trust, 0)}
+
+
+def test_a_recorder_a_year_ahead_takes_the_present_at_once_and_loses_no_picture(
+    lab: Lab, camera_server: CameraServer
+) -> None:
+    year_s = 365 * 86_400
+    wall_clock = WallClock(lab.folder, year_s)
+    job = lab.job(camera("gate", camera_server.url("/main")), segment_s=1)
+    with RecorderProcess(job, lab.folder, env=wall_clock.env) as recorder:
+        recorder.wait_for(SegmentClosed, 20)
+        wall_clock.set(0)
+        (opened,) = recorder.wait_for(SegmentOpened, 10, lost=GapCause.CLOCK)
+        recorder.wait_for(SegmentClosed, 15, count=len(recorder.closed) + 2)
+        assert recorder.stop() == 0
+    assert re.fullmatch(r"the node's clock was set by -3153[56]\d{3}\.\d s", opened.evidence)
+    now_us = time.time_ns() // 1000
+    closed = [message.segment for message in recorder.closed]
+    files = {found.path: found for found in lab.segments("gate")}
+    recorded = [digest for segment in closed for digest in frame_digests(lab.opened(files[segment.path]))]
+    result = compare(camera_server.sent("/main"), recorded)
+    assert (result.missing, result.foreign) == ([], [])
+    present = [segment for segment in closed if segment.start_us < now_us]
+    assert len(present) >= 2
+    assert all(segment.end_us < now_us + US for segment in present)
+    assert all(segment.start_us > now_us + (year_s - 60) * US for segment in closed if segment not in present)
+    assert all(before.end_us == after.start_us for before, after in pairwise(present))
+    assert {segment.clock for segment in present} <= {ClockTrust.SYNCED, ClockTrust.FREE}
+    assert set(files) == {segment.path for segment in closed}
 
 
 def test_a_stalled_camera_is_noticed_within_5_s_and_recorded_again_when_it_comes_back(
