@@ -108,7 +108,8 @@ def _give_back(config: Config) -> None:
 @contextmanager
 def _bar() -> Iterator[Callable[[float], None]]:
     columns = TextColumn("looking at the archive"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=progress_console(), transient=True) as bar:
+    shown = progress_console()
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda part: bar.update(task, completed=part)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_agent.capture.rtp import RtpPacket
 from edge_agent.capture.source import VideoCodec
@@ -47,8 +48,7 @@ class Arrival:
     monotonic: float
 
 
-@dataclass(frozen=True, slots=True)
-class AccessUnit:
+class AccessUnit(NamedTuple):
     data: bytes
     """Of pictures each NAL unit behind four bytes of its length, of AAC a raw frame."""
     ticks: int
@@ -106,6 +106,10 @@ class PictureAssembler:
             if self._parts:
                 self._learn_marker(self._marked)
                 self._give(done)
+            elif self._damaged:
+                # nothing is left of that picture, and the next one has no part in it
+                self.damaged += 1
+                self._clear()
             self._ticks = ticks
             self._skip = None
         elif self._marked or self._given == ticks:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
+from edge_agent.capture.rtp import SenderReport
 from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
 
@@ -61,8 +62,7 @@ VIDEO = 0
 AUDIO = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One access unit as the camera encoded it: of pictures each NAL unit behind four bytes of its length, of AAC a raw
     frame."""
 
@@ -80,6 +80,10 @@ class Packet:
     arrival_monotonic: float
     damaged: bool = False
     """Something of it was lost on its way."""
+    lost_packets: int = 0
+    """RTP packets of its track that were lost since the access unit before."""
+    report: SenderReport | None = None
+    """What the camera said of its clock since the picture before."""
 
 
 class Source(Protocol):
