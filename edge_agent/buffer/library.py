@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from edge_agent.buffer.coverage import Deleted, Known, Piece, coverage
+from edge_agent.buffer.coverage import Deleted, Known, Piece, coverage, joined
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.segments import OPEN_MODE, SegmentName
 from edge_agent.clock import US, Clock
@@ -85,9 +85,12 @@ class Library:
     def coverage(self, camera: CameraId, interval: Interval) -> list[Piece]:
         """What became of every moment of the interval; the pieces tile it."""
         index, now_us = self._index, self._clock.utc_us()
-        recorded = self.segments(camera, interval)
+        unfinished = [(one.start_us, one.end_us) for one in self._unfinished(camera, interval)]
         deleted = [
-            *(Deleted(one.segment.interval, one.reason, one.deleted_us) for one in index.receipts(camera, interval)),
+            *(
+                Deleted(Interval(start_us, end_us), reason, at_us)
+                for start_us, end_us, reason, at_us in index.deleted_spans(camera, interval)
+            ),
             *(
                 Deleted(span, one.reason, one.last_deleted_us)
                 for one in index.rolled(camera, interval)
@@ -99,7 +102,7 @@ class Library:
         newest = [end for end in (index.last_end_us(camera, now_us), *self._newest(camera, now_us)) if end is not None]
         known = Known(
             now_us,
-            [segment.interval for segment in recorded],
+            joined([*index.spans(camera, interval), *unfinished]),
             deleted,
             index.gaps(camera, interval),
             index.losses().get(camera),
