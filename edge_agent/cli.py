@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_agent import __version__
+from edge_agent.account_cli import coverage, proof, rebuild
 from edge_agent.archive_cli import archive_app
 from edge_agent.check_cli import check
 from edge_agent.config import load, schema
@@ -18,7 +19,8 @@ app = app_of("edge-agent", "Records cameras into a sealed ring archive, tells he
 config_app = app_of("config", "Check a configuration, or print what it may hold.")
 app.add_typer(config_app)
 app.add_typer(archive_app)
-archive_app.command("check")(check)
+for command in (check, coverage, proof, rebuild):
+    archive_app.command()(command)
 
 
 @app.callback()

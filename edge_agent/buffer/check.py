@@ -98,12 +98,12 @@ RULES: Mapping[Kind, Rule] = {
     Kind.INDEX_MISSING: Rule(
         Weight.FAULT,
         "the index is gone: nothing can be found, though the recordings are there",
-        "makes the index again from the files; gaps and receipts of deletions that stood in it are lost",
+        "makes it again from the files (`archive rebuild`); gaps and receipts that stood in it are lost",
     ),
     Kind.INDEX_DAMAGED: Rule(
         Weight.FAULT,
         "the index is damaged: what it says can't be relied on",
-        "sets it aside under another name and makes it again from the files; gaps and receipts are lost",
+        "makes it again from the files and what can still be read of it (`archive rebuild`); the old one stays beside",
     ),
     Kind.FILE_MISSING: Rule(
         Weight.LOSS,

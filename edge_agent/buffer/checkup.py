@@ -17,12 +17,14 @@ from edge_agent.buffer import day_log
 from edge_agent.buffer.check import Entry, Finding, Kind, Row, Shape, of_contents, recorded_digest, survey
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.ledger import Ledger
+from edge_agent.buffer.rebuild import rebuild
 from edge_agent.buffer.segments import TORN_MODE, WHOLE_MODE, Examined, SegmentName, enter, examine, is_day_folder, mark
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Interval, Segment
 from edge_agent.trust.age import Identity, NoIdentityError
 
+_INDEX_GONE = (Kind.INDEX_MISSING, Kind.INDEX_DAMAGED)
 FOREVER = Interval(0, 2**62)
 _READ_BYTES = 1 << 20
 
@@ -69,12 +71,14 @@ class Checkup:
                     read += entry.size_bytes
                 progress(size / total)
         progress(1.0)
-        if findings and findings[0].kind in (Kind.INDEX_MISSING, Kind.INDEX_DAMAGED):
+        if findings and findings[0].kind in _INDEX_GONE:
             findings = [finding for finding in findings if finding.kind is not Kind.NOT_INDEXED]
         return Looked(files, size, read, tuple(findings))
 
     def repair(self, findings: Sequence[Finding]) -> None:
         """Put right what `check.RULES` says that a repair does; ArchiveError when the disk refuses."""
+        if any(finding.kind in _INDEX_GONE for finding in findings):
+            rebuild(self._root, self._index_path, self._clock)
         index = Index(self._index_path, self._clock)
         try:
             for finding in findings:

@@ -141,10 +141,10 @@ def clean(connection: sqlite3.Connection) -> bool:
 
 def fill(connection: sqlite3.Connection, rows: Iterator[tuple[object, ...]]) -> None:
     """Many segments into new tables at once, as `INSERT` takes them; indexes and counts are made at the end."""
-    _each(connection, _TABLES)
+    each(connection, _TABLES)
     connection.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), rows)
     connection.execute(_COUNT)
-    _each(connection, _INDEXES)
+    each(connection, _INDEXES)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -173,7 +173,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
         "INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)",
         ((*name, row[1], row[2], _blob(row[3]), row[4], row[5]) for row in receipts if (name := _key(row[0]))),
     )
-    _each(connection, CARRIED)
+    each(connection, CARRIED)
     for table in ("segment", "receipt"):
         connection.execute(f"DROP TABLE {table}_1")
     _log.info("the index was carried over from version %d", version)
@@ -201,7 +201,7 @@ def _blob(digest: str | None) -> bytes | None:
     return bytes.fromhex(digest) if digest else None
 
 
-def _each(connection: sqlite3.Connection, script: str) -> None:
+def each(connection: sqlite3.Connection, script: str) -> None:
     """Statements one by one, for `executescript` would end the transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
