@@ -161,7 +161,10 @@ class Ledger:
         if before is not None and before != message.path:
             self._take_in(before)
         loss = Loss(message.lost, message.evidence) if message.lost else self._lost.get(camera)
-        self._index.trim_gaps(camera, message.start_us)
+        try:
+            self._index.trim_gaps(camera, message.start_us)
+        except ArchiveError as error:  # a gap that stays too long tells less wrong than one that is never entered
+            _log.error("%s", error)
         begins = self._last_end_us(camera, message.start_us)
         if begins is None:
             begins = self._first(camera, message.start_us, loss)
@@ -187,7 +190,10 @@ class Ledger:
         """Nothing is recorded of a camera any more; of several losses before the next file the first is kept."""
         if camera not in self._lost:
             self._lost[camera] = loss
-            self._index.note_loss(camera, loss)
+            try:
+                self._index.note_loss(camera, loss)
+            except ArchiveError as error:  # it is known until the agent ends; what else is told of it must not wait
+                _log.error("%s", error)
 
     def settle(self) -> None:
         """Enter what is known but not yet in the index; ArchiveError when the disk refuses, then it stays owed."""
