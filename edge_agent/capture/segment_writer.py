@@ -45,6 +45,7 @@ class _Open:
         self.file = file
         self.header = header
         self.frames = 0
+        self.damaged = 0
         self.end_us: int | None = None
         """Where what was handed to the system ends; None while that is nothing."""
         self.synced_at = synced_at
@@ -123,6 +124,11 @@ class SegmentWriter:
             self._tell(SegmentOpened(self._camera, str(name), name.start_us, *told))
             self._disk(None)
 
+    def count_damaged(self) -> None:
+        """A picture that something is missing of goes into the open file."""
+        if self._open is not None:
+            self._open.damaged += 1
+
     def sync_if_due(self) -> None:
         """Bring to the disk what has been waiting for the flush interval."""
         current = self._open
@@ -154,7 +160,16 @@ class SegmentWriter:
         self._open = None
         self._tell(
             SegmentClosed(
-                Segment(self._camera, str(name), name.start_us, end_us, current.file.size_bytes, current.frames, sha256)
+                Segment(
+                    self._camera,
+                    str(name),
+                    name.start_us,
+                    end_us,
+                    current.file.size_bytes,
+                    current.frames,
+                    sha256,
+                    damaged=current.damaged,
+                )
             )
         )
 
@@ -169,7 +184,15 @@ class SegmentWriter:
             if current.end_us is not None:
                 name, size = current.file.name, current.file.size_bytes
                 segment = Segment(
-                    self._camera, str(name), name.start_us, current.end_us, size, current.frames, None, torn=True
+                    self._camera,
+                    str(name),
+                    name.start_us,
+                    current.end_us,
+                    size,
+                    current.frames,
+                    None,
+                    torn=True,
+                    damaged=current.damaged,
                 )
                 self._tell(SegmentClosed(segment))
         self._disk(error)

@@ -70,6 +70,8 @@ class Segmenter:
             )
             if done:
                 self._writer.append(done)
+            if packet.damaged:
+                self._writer.count_damaged()
         self._started = True
 
     def _cut_here(self, placed: Placement, lost_before: int) -> bool:
