@@ -120,12 +120,15 @@ class RtspProxy:
             line.camera.shutdown(socket.SHUT_WR)
 
     def _answer(self, line: _Line) -> None:
-        """From the camera to the viewer, message by message."""
-        with contextlib.suppress(OSError), line.viewer, line.camera:
-            chance = random.Random(self._seed + line.number)
-            for message in _messages(line.camera):
-                if passed := self._spoiled(message, chance):
-                    line.viewer.sendall(passed)
+        """From the camera to the viewer, message by message; the end of this direction is the end of the connection."""
+        chance = random.Random(self._seed + line.number)
+        with line.viewer, line.camera:
+            with contextlib.suppress(OSError):
+                for message in _messages(line.camera):
+                    if passed := self._spoiled(message, chance):
+                        line.viewer.sendall(passed)
+            # closed alone a socket lives on as long as the other thread reads from it
+            _end(line.viewer, line.camera)
         with self._lock:
             self._lines.remove(line)
 
