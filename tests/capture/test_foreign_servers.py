@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from edge_agent.messages import CameraChanged, SegmentClosed
-from edge_agent.model import CameraFault
+from edge_agent.model import CameraFault, CameraState
 from tests.capture.support import Lab, RecorderProcess, camera, ffprobe_complaints, frame_digests
 from tests.capture.test_rtsp_source import certificate
 from tests.peers.cameras import CameraServer, compare, make_clip
 from tests.peers.live555 import Live555, elementary_stream
-from tests.peers.network import lose_packets, private_network, segments_sent_again
+from tests.peers.network import black_hole, lose_packets, private_network, segments_sent_again
 
 pytestmark = pytest.mark.root
 
@@ -65,3 +66,24 @@ def test_packets_that_the_network_loses_cost_no_picture_of_an_encrypted_camera_e
         result = compare(server.sent(f"/{name}"), lab.digests(name))
         assert (result.missing, result.foreign) == ([], [])
         assert result.first is not None
+
+
+def test_a_black_hole_before_one_camera_is_noticed_and_left_and_disturbs_no_other(lab: Lab, street_h264: Path) -> None:
+    with (
+        private_network(),
+        CameraServer({"/near": street_h264}, folder=lab.folder / "near") as near,
+        CameraServer({"/far": street_h264}, folder=lab.folder / "far") as far,
+    ):
+        jobs = [camera("near", near.url("/near")), camera("far", far.url("/far"))]
+        with RecorderProcess(lab.job(*jobs), lab.folder) as recorder:
+            recorder.wait_for(CameraChanged, 15, state=CameraState.RECORDING, count=2)
+            with black_hole(far.port):
+                recorder.wait_for(CameraChanged, 6, camera="far", fault=CameraFault.STALLED)
+                recorder.wait_for(CameraChanged, 10, camera="far", fault=CameraFault.UNREACHABLE)
+            recorder.wait_for(CameraChanged, 15, camera="far", state=CameraState.RECORDING, count=2)
+            assert recorder.stop() == 0
+    assert [change for change in recorder.of(CameraChanged) if change.camera == "near" and change.fault] == []
+    result = compare(near.sent("/near"), lab.digests("near"))
+    assert (result.missing, result.foreign) == ([], [])
+    assert all(before.end_us == after.start_us for before, after in pairwise(lab.segments("near")))
+    assert compare(far.sent("/far"), lab.digests("far")).foreign == []

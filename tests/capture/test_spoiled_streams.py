@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import av
+
 from edge_agent.messages import CameraChanged, SegmentOpened
 from edge_agent.model import CameraFault, CameraState, GapCause
 from tests.capture.support import Lab, RecorderProcess, camera, ffprobe_complaints, fragment_seconds
-from tests.peers.cameras import CameraServer, SentFrame, compare
+from tests.peers.cameras import CameraServer, SentFrame, compare, make_clip
 from tests.peers.support import wait_until
 from tests.simulators.rtsp_proxy import RtspProxy
 
@@ -36,34 +38,46 @@ def decoded(movie: Path) -> int:
     return int(done.stdout.strip().rstrip(","))
 
 
+def times(movie: Path) -> list[tuple[int, int]]:
+    """Decode and presentation time of each picture."""
+    with av.open(str(movie)) as container:
+        return [(packet.dts or 0, packet.pts or 0) for packet in container.demux(video=0) if packet.size]
+
+
 def test_one_packet_of_twenty_lost_damages_the_pictures_it_belonged_to_and_no_other(
-    lab: Lab, camera_server: CameraServer
+    lab: Lab, clips: Path, street_h264: Path, street_h265: Path
 ) -> None:
-    with RtspProxy(camera_server.port) as proxy:
+    mounts = {
+        "/h264": street_h264,
+        "/h265": street_h265,
+        "/reordered": make_clip(clips / "lossy-reordered.mp4", bframes=3, slices=4),
+    }
+    with CameraServer(mounts, folder=lab.folder) as server, RtspProxy(server.port) as proxy:
         proxy.lose(0.05)
-        jobs = [camera("gate", url(proxy)), camera("yard", url(proxy, "/hevc"))]
+        jobs = [camera(mount[1:], url(proxy, mount)) for mount in mounts]
         with RecorderProcess(lab.job(*jobs, segment_s=4), lab.folder) as recorder:
             for job in jobs:
                 recorder.wait_for(CameraChanged, 15, camera=job.id, state=CameraState.RECORDING)
-            wait_until(lambda: len(camera_server.sent("/main")) > 110, 20, "seven seconds were sent")
+            wait_until(lambda: min(len(server.sent(mount)) for mount in mounts) > 110, 20, "seven seconds were sent")
             assert recorder.stop() == 0
+        assert proxy.viewers_seen == len(jobs)
     assert [change for change in recorder.of(CameraChanged) if change.fault] == []
-    assert proxy.viewers_seen == len(jobs)
     spoiled, touched = len(proxy.losses.lost), 0
-    for job, mount in zip(jobs, ("/main", "/hevc"), strict=True):
-        sent, recorded = camera_server.sent(mount), lab.digests(job.id)
+    for job in jobs:
+        sent, recorded = server.sent(f"/{job.id}"), lab.digests(job.id)
         result = compare(sent, between_whole_ones(sent, recorded))
         assert result.first is not None
         assert result.last is not None
-        assert len(result.foreign) <= len(result.missing), (
-            "nothing is there that was not sent, but as a damaged picture"
-        )
-        assert len(recorded) > 0.9 * (result.last - result.first + 1), "of most damaged pictures something is kept"
+        assert len(result.foreign) <= len(result.missing), "what is there was sent, whole or in part"
+        assert len(recorded) > 0.85 * (result.last - result.first + 1), "of most damaged pictures something is kept"
         touched += len(result.missing)
         told = [message.segment for message in recorder.closed if message.segment.camera == job.id]
         assert sum(segment.damaged or 0 for segment in told) >= len(result.foreign)
-        assert len(told) >= 2
-        assert sum(decoded(lab.opened(found)) for found in lab.segments(job.id)) > 0.9 * len(recorded)
+        for found in lab.segments(job.id):
+            movie = lab.opened(found)
+            assert decoded(movie) > 0.9 * len(times(movie))
+            assert all(before[0] < after[0] for before, after in pairwise(times(movie)))
+            assert all(dts <= pts for dts, pts in times(movie))
     assert 10 < touched <= spoiled
 
 

@@ -33,9 +33,22 @@ def private_network() -> Iterator[None]:
 
 def lose_packets(percent: int) -> None:
     """From now on this namespace loses so many of all its packets, at random."""
-    rule = f"numgen random mod 100 < {percent} drop"
-    table = f"table inet lossy {{ chain input {{ type filter hook input priority 0; {rule}; }}; }}"
-    subprocess.run(["nft", "-f", "-"], input=table.encode(), check=True)
+    _filter("lossy", f"numgen random mod 100 < {percent} drop;")
+
+
+@contextmanager
+def black_hole(port: int) -> Iterator[None]:
+    """Meanwhile every TCP packet to and from a port of this namespace vanishes without a word."""
+    _filter("hole", f"tcp dport {port} drop; tcp sport {port} drop;")
+    try:
+        yield
+    finally:
+        subprocess.run(["nft", "delete", "table", "inet", "hole"], check=True)
+
+
+def _filter(table: str, rules: str) -> None:
+    chain = f"chain input {{ type filter hook input priority 0; {rules} }};"
+    subprocess.run(["nft", "-f", "-"], input=f"table inet {table} {{ {chain} }}".encode(), check=True)
 
 
 def segments_sent_again() -> int:
