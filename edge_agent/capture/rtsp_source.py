@@ -337,17 +337,22 @@ class RtspSource:
         """Each packet to its track; what those complete waits to be given out."""
         now = Arrival(self._clock.utc_us(), self._clock.monotonic())
         done: list[tuple[Track, AccessUnit, int]] = []
-        for packet in packets:
-            if (track := self._tracks.get(packet.channel)) is not None:
-                heard, units = track.put(packet, now)
-                if heard and track.kind == VIDEO:
-                    self._heard_at = now.monotonic
-                    if pass_over is not None and track.assembler.middle:
-                        pass_over(track.carry_on(packet))
-                for unit in units:
-                    done.append((track, unit, track.lost_since()))
-            elif (control := self._controls.get(packet.channel)) is not None:
-                control.reception.hear(packet.packet, now.utc_us, now.monotonic)
+        try:
+            for packet in packets:
+                if (track := self._tracks.get(packet.channel)) is not None:
+                    heard, units = track.put(packet, now)
+                    if heard and track.kind == VIDEO:
+                        self._heard_at = now.monotonic
+                        if pass_over is not None and track.assembler.middle:
+                            pass_over(track.carry_on(packet))
+                    for unit in units:
+                        done.append((track, unit, track.lost_since()))
+                elif (control := self._controls.get(packet.channel)) is not None:
+                    control.reception.hear(packet.packet, now.utc_us, now.monotonic)
+        finally:
+            self._give_out(done, now)
+
+    def _give_out(self, done: list[tuple[Track, AccessUnit, int]], now: Arrival) -> None:
         newest = max((unit.ticks for track, unit, _ in done if track.kind == VIDEO), default=0)
         gathered_s = now.monotonic - self._polled_at
         for track, unit, lost in done:
