@@ -126,3 +126,14 @@ def test_an_alarm_says_nature_place_and_direction_in_both_languages() -> None:
 def test_iso_times_keep_their_microseconds() -> None:
     assert iso(1_795_356_309_000_001) == "2026-11-22T14:05:09.000001Z"
     assert iso(payloads._LAST_US) == "9999-12-31T23:59:59.999999Z"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_reply_whose_result_holds_no_number_is_refused(number: str) -> None:
+    good = (
+        b'{"at_us":1,"request_id":"r","state":"done","code":"x","words":{"uk":"a","en":"b"},"result":{"a":[{"b":1.5}]}}'
+    )
+    reply = decode(Reply, good)
+    assert decode(Reply, encode(reply)) == reply
+    with pytest.raises(ValueError, match="result"):
+        decode(Reply, good.replace(b"1.5", number.encode()))
