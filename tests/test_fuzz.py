@@ -70,6 +70,30 @@ def test_targets_that_change_their_process_pass_in_one_of_their_own(name: str, t
     subprocess.run([sys.executable, "-c", code, name, str(tmp_path)], check=True, timeout=60)
 
 
+@pytest.mark.parametrize(
+    "sabotage",
+    [
+        "door.decide = lambda *_: policy.Decision(True, 'whoever asks')",
+        "nonces.NonceStore.claim = lambda *_: True",
+        "command.MAX_LIFETIME_S = 10**9",
+        "journal.Journal.append = lambda *_: None",
+    ],
+    ids=["anybody may", "replays pass", "commands live for ever", "nothing is journalled"],
+)
+def test_the_check_of_commands_finds_a_door_that_was_left_open(sabotage: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib, tests.test_fuzz as t\n"
+        "from edge_agent.trust import command, door, journal, nonces, policy\n"
+        "from fuzz import commands\n"
+        f"{sabotage}\n"
+        "commands.INPUTS_A_HOUSE = 150\n"
+        "t.try_out(commands.COMMANDS, commands.COMMANDS.start(pathlib.Path(sys.argv[1])), 300)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "AssertionError: a" in done.stderr
+
+
 def test_the_check_of_commands_sees_what_is_permitted_and_what_is_not() -> None:
     from edge_agent.trust.policy import Access
     from fuzz import commands
