@@ -13,7 +13,7 @@ from edge_agent.buffer.export import plan_clip, write_clip
 from edge_agent.buffer.mp4_read import MAX_SAMPLES, read_fragments
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.capture import fmp4, nal
-from edge_agent.capture.fmp4 import Sample
+from edge_agent.capture.fmp4 import Run, Sample
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError, NotFoundError
 from edge_agent.model import CameraId, Interval, Segment
@@ -39,15 +39,14 @@ def _recordings() -> tuple[bytes, ...]:
         for second in range(2):
             base = second * 90_000
             pictures = [
-                Sample(
-                    b"\0\0\0\3\x65\x88" + bytes([n]), base + n * 18_000, base + n * 18_000 + reordered, 18_000, n == 0
-                )
+                Sample(b"\0\0\0\3\x65\x88" + bytes([n]), base + n * 18_000, base + n * 18_000 + reordered, n == 0)
                 for n in range(5)
             ]
-            runs = [(1, pictures)]
+            runs = [Run(1, pictures, base + 90_000)]
             if len(tracks) > 1:
                 at = second * 16_000
-                runs.append((2, [Sample(b"ab", at + 1024 * n, at + 1024 * n, 1024, True) for n in range(15)]))
+                heard = [Sample(b"ab", at + 1024 * n, at + 1024 * n, True) for n in range(15)]
+                runs.append(Run(2, heard, at + 15 * 1024))
             parts.append(fmp4.fragment(second + 1, runs, START_US + second * US))
         made.append(b"".join(parts))
     return tuple(made)

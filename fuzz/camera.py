@@ -6,7 +6,6 @@ import base64
 import contextlib
 import errno
 import logging
-import queue
 import socket
 import struct
 import sys
@@ -22,7 +21,7 @@ from edge_agent.capture.rtsp import Address, Conversation, Redirected
 from edge_agent.capture.rtsp_login import Login, best, challenges
 from edge_agent.capture.rtsp_source import RtspSource
 from edge_agent.capture.rtsp_wire import Interleaved, Message, ServerRequest, Wire, WireError
-from edge_agent.capture.source import CameraFailed, VideoCodec
+from edge_agent.capture.source import VIDEO, CameraFailed, VideoCodec
 from edge_agent.clock import SystemClock
 from edge_agent.demo.rtp import CodedPicture, packetise, sender_report
 from edge_agent.model import CameraId
@@ -106,10 +105,15 @@ def _heard(stream: bytes, choice: int) -> tuple[list[Message], bool]:
     wire, found = Wire(), list[Message]()
     try:
         for piece in pieces(stream, choice):
-            found += wire.receive(piece)
+            found.extend(wire.receive(piece))
     except WireError:
         return found, True
     return found, False
+
+
+def _plainly(messages: Sequence[Message]) -> list[object]:
+    """Packets without the bytes around them."""
+    return [(one.channel, one.packet) if isinstance(one, Interleaved) else one for one in messages]
 
 
 def _wire(data: bytes) -> None:
@@ -117,10 +121,11 @@ def _wire(data: bytes) -> None:
     whole, refused = _heard(stream, 0)
     cut, cut_refused = _heard(stream, 1 + (choice[0] if choice else 0))
     require(refused == cut_refused, "how a stream is cut decides whether it is RTSP")
-    require(refused or whole == cut, "how a stream is cut changes what it says")
+    require(refused or _plainly(whole) == _plainly(cut), "how a stream is cut changes what it says")
     for message in whole:
         if isinstance(message, Interleaved):
-            require(_heard(rtsp_wire.interleaved(*message), 0) == ([message], False), "a packet changes on its way")
+            again, _ = _heard(rtsp_wire.interleaved(message.channel, message.packet), 0)
+            require(_plainly(again) == _plainly([message]), "a packet changes on its way")
         elif isinstance(message, ServerRequest):
             require(len(rtsp_wire.answer(message)) < 100, "an answer that grows with the question")
 
@@ -140,7 +145,7 @@ def _talk(data: bytes) -> None:
     now = 0.0
     try:
         for piece in pieces(script.rest(), choice):
-            talk.receive(piece)
+            sum(1 for _ in talk.receive(piece))
             talk.keep_alive(now)
             now += 10.0
             _asked(talk.outgoing(), readable=bool(options & 2))
@@ -159,7 +164,7 @@ def _asked(sent: bytes, *, readable: bool) -> None:
         require(PASSWORD.encode() not in sent and b"Basic " not in sent, "the password goes out readable")
     wire = Wire()
     try:
-        messages = wire.receive(sent)
+        messages = list(wire.receive(sent))
     except WireError as error:
         if "too large" in str(error):
             return  # the camera's own base and session make its requests as long as it likes
@@ -236,7 +241,7 @@ def _packets(codec: VideoCodec) -> list[bytes]:
     """RTP packets of a few pictures."""
     if codec == "h264":
         pictures = [
-            (SPS, PPS, b"\x65\x88" + b"\x11" * 3000),
+            (SPS, PPS, b"\x65\x88" + b"\x11" * 5000),
             (b"\x41\x9a" + b"\x22" * 90,),
             (b"\x06\x06\x01\xc4\x80", b"\x41\x9a\2"),
         ]
@@ -266,17 +271,17 @@ def _rtp(data: bytes) -> None:
         if control & 1:
             reception.hear(raw, int(now * 1e6), now)
             continue
-        packet = rtp.parse(raw)
+        packet = rtp.parse(b"$" * 4 + raw + b"$", 4, 4 + len(raw))
         if packet is None:
             continue
-        require(packet.data is raw and 12 <= packet.start <= packet.end <= len(raw), "a payload outside of its packet")
+        require(16 <= packet.start <= packet.end <= 4 + len(raw), "a payload outside of its packet")
         lost = reception.take(packet)
         if lost is not None:
             require(0 <= lost < 0x10000, "no number of packets")
             reception.ticks(packet.timestamp)
     report = reception.receiver_report(1, now)
     require(len(report) % 4 == 0 and len(report) < 200, "no report")
-    require(rtp.parse(report) is None or report[1] == 201, "a report that is none")
+    require(report[1] == 201, "a report that is none")
 
 
 RTP = Target(
@@ -289,6 +294,7 @@ RTP = Target(
             [struct.pack(">BBHII", 0xB2, 0xE0, 65_535, 2**32 - 1, 3) + b"\0" * 8 + b"\xbe\xde\0\1abcdx\0\2"]
         ),
     ],
+    max_bytes=8000,
 )
 
 
@@ -302,7 +308,7 @@ def _payloads(data: bytes) -> list[tuple[rtp.RtpPacket, int, int]]:
         lost = control >> 3 & 1
         number += 1 + lost
         raw = struct.pack(">BBHII", 0x80, 96 | (control & 1) << 7, number & 0xFFFF, ticks & 0xFFFFFFFF, 7) + payload
-        packet = rtp.parse(raw)
+        packet = rtp.parse(raw, 0, len(raw))
         assert packet is not None
         found.append((packet, ticks, lost))
     return found
@@ -311,7 +317,7 @@ def _payloads(data: bytes) -> list[tuple[rtp.RtpPacket, int, int]]:
 def _payload_script(packets: Sequence[bytes]) -> bytes:
     made, before = b"", 0
     for raw in packets:
-        packet = rtp.parse(raw)
+        packet = rtp.parse(raw, 0, len(raw))
         assert packet is not None
         control = 0x80 | packet.marker | (2 if packet.timestamp != before else 0)
         before = packet.timestamp
@@ -328,7 +334,7 @@ def _pictures(codec: VideoCodec) -> Check:
         units = [unit for packet, ticks, lost in _payloads(data) for unit in assembler.put(packet, ticks, lost, _HERE)]
         units += assembler.finish()
         require(sum(len(unit.data) for unit in units) <= 8 * len(data) + 64, "more picture than came")
-        require(all(unit.data for unit in units), "an empty picture")
+        require(all(nal.units(unit.data) for unit in units), "a picture that is not made of NAL units")
         require(assembler.damaged <= 2 * len(data) + 2, "more damage than packets")
 
     return check
@@ -391,21 +397,33 @@ NAL = Target(
 
 
 class _Camera:
-    """A server on loopback that says one script to each connection, whatever it is asked."""
+    """A server on loopback that says one script to each connection, whatever it is asked: its beginning at once, the
+    rest in pieces when `go` is set or a moment later."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
-        self.script = b""
-        self._served = queue.SimpleQueue[None]()
+        self.go = threading.Event()
+        self._script = (b"", b"", 0)
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def prepare(self, script: bytes, choice: int) -> None:
+        """What the next connections hear; `choice` other than 0 holds back the first packet and all behind it."""
+        self.go.clear()
+        cut = script.find(b"$") if choice else -1
+        self._script = (script[:cut], script[cut:], choice) if cut >= 0 else (script, b"", 0)
 
     def _serve(self) -> None:
         while True:
             connection, _ = self._listener.accept()
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(2)
-                connection.sendall(self.script)
+                beginning, rest, choice = self._script
+                connection.sendall(beginning)
+                if rest:
+                    self.go.wait(0.005)
+                    for piece in pieces(rest, 50 * choice):
+                        connection.sendall(piece)
                 connection.shutdown(socket.SHUT_WR)
                 while connection.recv(65536):
                     pass
@@ -425,24 +443,47 @@ def _client(_: Path) -> Check:
     host, port = camera.address
 
     def check(data: bytes) -> None:
-        options, camera.script = data[:1] or b"\0", data[1:]
-        scheme = "rtsps" if options[0] & 4 else "rtsp"
-        job = CameraJob(
-            CameraId("gate"), f"{scheme}://{host}:{port}/live", "operator", PASSWORD, bool(options[0] & 8),
-            bool(options[0] & 2),
-        )  # fmt: skip
-        client = RtspSource(job, SystemClock(), gather_s=0)
+        options, script = data[0] if data else 0, data[1:]
+        url = f"{'rtsps' if options & 4 else 'rtsp'}://{host}:{port}/live"
+        camera.prepare(script, options >> 4)
+        job = CameraJob(CameraId("gate"), url, "operator", PASSWORD, bool(options & 8), bool(options & 2))
+        client, got = RtspSource(job, SystemClock()), list[bytes]()
         try:
             info = client.open()
             require(0 < info.video.width <= 16384, "a picture that cannot be")
-            got = sum(len(packet.data) for packet in client.packets())
-            require(got <= 8 * len(data) + 64, "more picture than came")
+            camera.go.set()
+            while True:
+                got += [packet.data for packet in client.poll() if packet.track == VIDEO]
         except CameraFailed as failed:
             _plain(str(failed))
         finally:
             client.close()
+        # a client that could not be opened has given nothing; one that could, all from the first parameter sets on
+        pictures = _one_by_one(Address.parse(url), job, script) if got else None
+        require(pictures is None or pictures[len(pictures) - len(got) :] == got, "other pictures than were sent")
 
     return check
+
+
+def _one_by_one(address: Address, job: CameraJob, stream: bytes) -> list[bytes] | None:
+    """The pictures of a stream by the plain way, packet after packet; None when it does not end in order."""
+    talk = Conversation(address, Login("operator", PASSWORD), basic=job.basic, audio=job.audio)
+    talk.begin()
+    try:
+        came = list(talk.receive(stream))
+    except (CameraFailed, Redirected):
+        return None
+    video = talk.video
+    if video is None or video.media.codec is None:
+        return None
+    assembler, reception, units = PictureAssembler(video.media.codec), rtp.Reception(), list[bytes]()
+    for one in came:
+        packet = rtp.parse(one.data, one.start, one.end) if one.channel == video.rtp else None
+        lost = reception.take(packet) if packet is not None else None
+        if packet is not None and lost is not None:
+            done = assembler.put(packet, reception.ticks(packet.timestamp), lost, _HERE)
+            units += [unit.data for unit in done]
+    return units + [unit.data for unit in assembler.finish()]
 
 
 def _streams() -> list[bytes]:
@@ -451,7 +492,7 @@ def _streams() -> list[bytes]:
     for description, codec in ((DESCRIPTION, "h264"), (HEVC_DESCRIPTION, "hevc")):
         packets = _packets("h264" if codec == "h264" else "hevc")
         media = b"".join(rtsp_wire.interleaved(0, packet) for packet in packets) + rtsp_wire.interleaved(1, report)
-        made.append(b"\0" + _answers(description) + media)
+        made += [bytes([options]) + _answers(description) + media for options in (0, 0x10, 0xA0)]
         made.append(b"\0" + _answers(description.replace(b"sprop", b"other")) + media)
     sound = struct.pack(">BBHII", 0x80, 104, 1, 0, 9) + b"\0\x20\0\x18\0\x10abcde"
     made.append(b"\x08" + _answers(DESCRIPTION, tracks=2) + rtsp_wire.interleaved(2, sound))
