@@ -6,6 +6,7 @@ systemd puts a unit's credentials; other relative paths are meant from the confi
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -32,9 +33,10 @@ def parse_size(text: Any) -> int:
     if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
         return text
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text) if isinstance(text, str) else None
-    if found is None or found[2].lower() not in _UNITS:
+    size = float(found[1]) * _UNITS.get(found[2].lower(), math.inf) if found else math.inf
+    if not math.isfinite(size):
         raise ValueError('a size such as "500 GB", "2 GiB" or a number of bytes')
-    return int(float(found[1]) * _UNITS[found[2].lower()])
+    return int(size)
 
 
 def _zone_name(name: str) -> str:

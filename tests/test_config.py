@@ -205,3 +205,16 @@ def test_sizes() -> None:
 
 def test_the_schema_names_every_section() -> None:
     assert {"archive", "camera", "mqtt", "person", "retention", "target"} <= set(schema()["properties"])
+
+
+def test_a_path_in_the_folder_of_nobody_is_a_mistake(tmp_path: Path) -> None:
+    for line in ('socket = "~no-such-user/agent.sock"\n', 'identity_file = "~no-such-user/x"\n'):
+        assert "~no-such-user" in mistakes(tmp_path, line + MINIMAL)["a path"]
+    assert "a path" in mistakes(tmp_path, MINIMAL + 'ca_file = "~no-such-user/ca.pem"\n')
+
+
+def test_numbers_beyond_all_measure_are_mistakes(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, MINIMAL + f'[retention]\nmin_free = "{"9" * 400} GB"\n')
+    assert "500 GB" in found["retention.min_free"]
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(write(tmp_path, MINIMAL + f"[retention]\ndays = {'9' * 5000}\n"))
