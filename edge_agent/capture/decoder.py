@@ -14,7 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from edge_agent.capture.source import VIDEO, Packet, VideoCodec
+from edge_agent.capture.source import VIDEO, Packet, PictureCodec
 
 PICTURE_WIDTH = 640
 """Pictures for people are at most so wide."""
@@ -60,7 +60,7 @@ class Decoder:
     the watcher wants fewer than a camera sends anyway.
     """
 
-    def __init__(self, codec: VideoCodec, extradata: bytes = b"", *, keyframes_only: bool = False) -> None:
+    def __init__(self, codec: PictureCodec, extradata: bytes = b"", *, keyframes_only: bool = False) -> None:
         self._codec = codec
         self._extradata = extradata
         self._keyframes_only = keyframes_only

@@ -57,7 +57,7 @@ def video_format(sets: ParameterSets, timescale: int, width: int, height: int) -
         chroma, luma_bits, chroma_bits = seen.chroma_format, seen.luma_bits, seen.chroma_bits
     except ValueError:
         width, height = width or 1, height or 1
-    visual = struct.pack(">6xH16xHHII4xH32xHh", 1, width & 0xFFFF, height & 0xFFFF, 0x480000, 0x480000, 1, 0x18, -1)
+    visual = _visual(width, height)
     if sets.codec == "h264":
         return TrackFormat(
             timescale, box("avc1", visual, box("avcC", _avcc(sets, chroma, luma_bits, chroma_bits))), width, height
@@ -65,6 +65,18 @@ def video_format(sets: ParameterSets, timescale: int, width: int, height: int) -
     return TrackFormat(
         timescale, box("hev1", visual, box("hvcC", _hvcc(sets, chroma, luma_bits, chroma_bits))), width, height
     )
+
+
+def jpeg_format(timescale: int, width: int, height: int) -> TrackFormat:
+    """`mp4v` that names JPEG (objectTypeIndication 0x6C of ISO/IEC 14496-1 §7.2.6.6), as other writers do."""
+    decoder = _descriptor(4, struct.pack(">BB3xII", 0x6C, 0x11, 0, 0))
+    stream = _descriptor(3, struct.pack(">HB", 1, 0) + decoder + _descriptor(6, b"\x02"))
+    return TrackFormat(timescale, box("mp4v", _visual(width, height), full_box("esds", 0, 0, stream)), width, height)
+
+
+def _visual(width: int, height: int) -> bytes:
+    """What all sample entries of pictures begin with (ISO/IEC 14496-12 §12.1.3)."""
+    return struct.pack(">6xH16xHHII4xH32xHh", 1, width & 0xFFFF, height & 0xFFFF, 0x480000, 0x480000, 1, 0x18, -1)
 
 
 def aac_format(config: bytes, sample_rate: int, channels: int) -> TrackFormat:

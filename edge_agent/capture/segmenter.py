@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from edge_agent.capture import nal
-from edge_agent.capture.fmp4 import TrackFormat, aac_format, header, video_format
+from edge_agent.capture import pictures
+from edge_agent.capture.fmp4 import TrackFormat, aac_format, header
 from edge_agent.capture.fragments import Fragments
 from edge_agent.capture.segment_writer import Loss, SegmentWriter
 from edge_agent.capture.source import AUDIO, VIDEO, Packet, StreamInfo
@@ -26,7 +26,7 @@ class Segmenter:
         self._segment_us = int(segment_s * US)
         self._timeline = Timeline(info.video.time_base, floor_us, early_us)
         self._timescale, self._tick = _timescale(info.video.time_base)
-        self._sets = nal.parameter_sets(info.video.codec, nal.split(info.video.extradata))
+        self._sets = pictures.first_sets(info.video)
         self._sets_of_file = self._sets
         self._fragments: Fragments | None = None
         self._started = False
@@ -49,9 +49,9 @@ class Segmenter:
             self._close(self._timeline.end_us)
 
     def _picture(self, packet: Packet, lost_before: int) -> None:
-        units = nal.split(packet.data)
+        units = pictures.units(self._info.video.codec, packet.data)
         if packet.keyframe:
-            self._sets = nal.updated(self._sets, units)
+            self._sets = pictures.updated(self._sets, units)
         if not units or not (self._started or (packet.keyframe and self._sets.complete)):
             return
         end_us = self._timeline.end_us if self._started else 0
@@ -63,7 +63,7 @@ class Segmenter:
         if self._fragments is not None:
             done = self._fragments.add(
                 VIDEO,
-                nal.length_prefixed(units),
+                pictures.sample(self._info.video.codec, units),
                 (placed.dts - self._first.dts) * self._tick,
                 (placed.pts - self._first.pts) * self._tick,
                 packet.keyframe,
@@ -112,7 +112,7 @@ class Segmenter:
 
     def _tracks(self) -> list[TrackFormat]:
         video, audio = self._info.video, self._info.audio
-        tracks = [video_format(self._sets, self._timescale, video.width, video.height)]
+        tracks = [pictures.track_format(self._sets, self._timescale, video.width, video.height)]
         if audio:
             tracks.append(aac_format(audio.extradata, audio.sample_rate, audio.channels))
         return tracks

@@ -14,6 +14,8 @@ from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
 
 VideoCodec = Literal["h264", "hevc"]
+"""Those of NAL units."""
+PictureCodec = Literal["h264", "hevc", "mjpeg"]
 AudioCodec = Literal["aac"]
 
 
@@ -29,7 +31,7 @@ class CameraFailed(CameraError):  # noqa: N818 - it is a fact to report, then to
 class VideoTrack:
     """The picture; `extradata` are the parameter sets as Annex B, b"" when they come with the pictures only."""
 
-    codec: VideoCodec
+    codec: PictureCodec
     time_base: Fraction
     width: int
     height: int
@@ -63,7 +65,7 @@ AUDIO = 1
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One access unit as the camera encoded it: Annex B for pictures, a raw frame for AAC."""
+    """One access unit as the camera encoded it: Annex B for H.264 and H.265, a whole JPEG, or a raw AAC frame."""
 
     track: int
     """VIDEO or AUDIO."""
