@@ -9,6 +9,7 @@ the change of the timestamp, and after it once was wrong, only that change count
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge_agent.capture.rtp import RtpPacket
@@ -17,13 +18,24 @@ from edge_agent.capture.source import VideoCodec
 MAX_UNIT_BYTES = 8 << 20
 """An access unit beyond this is no picture of a camera."""
 MAX_PARTS = 20_000
-START_CODE = b"\0\0\0\1"
+Buffer = bytes | memoryview
 _AGREEMENTS = 4
 _SOUND_SAMPLES = 1024
 
-_H264_IDR, _H264_SEI, _H264_SPS = 5, 6, 7
 _H264_STAP_A, _H264_FU_A = 24, 28
-_HEVC_SPS, _HEVC_AP, _HEVC_FU = 33, 48, 49
+_HEVC_AP, _HEVC_FU = 48, 49
+_SLICE, _KEY, _SPS, _SEI, _SUFFIX = 1, 2, 4, 8, 16
+"""What matters of a NAL unit: a slice; one of a keyframe; a sequence parameter set; what may say that decoding can
+begin here; what belongs to the picture before it (ends of sequence and stream, filler, suffix SEI and the like)."""
+
+
+def _meanings(of: dict[int, Iterable[int]]) -> tuple[int, ...]:
+    """For each nal_unit_type, those meanings together."""
+    return tuple(sum(meaning for meaning, kinds in of.items() if kind in kinds) for kind in range(64))
+
+
+_H264 = _meanings({_SLICE: range(1, 6), _KEY: (5,), _SPS: (7,), _SEI: (6,), _SUFFIX: (10, 11, 12)})
+_HEVC = _meanings({_SLICE: range(32), _KEY: range(16, 24), _SPS: (33,), _SUFFIX: (36, 37, 38, 40, 45, 46, 47)})
 _RECOVERY_POINT = 6
 
 
@@ -38,7 +50,7 @@ class Arrival:
 @dataclass(frozen=True, slots=True)
 class AccessUnit:
     data: bytes
-    """Annex B for pictures, a raw frame for AAC."""
+    """Of pictures each NAL unit behind four bytes of its length, of AAC a raw frame."""
     ticks: int
     keyframe: bool
     damaged: bool
@@ -54,10 +66,19 @@ class PictureAssembler:
 
     def __init__(self, codec: VideoCodec) -> None:
         self._hevc = codec == "hevc"
-        self._parts: list[bytes] = []
+        self._header = 2 if self._hevc else 1
+        """Bytes before the contents of a NAL unit."""
+        self._parts: list[Buffer] = []
+        """Of each NAL unit its length, then the pieces that it came in."""
+        self._starts: list[int] = []
+        """Where in `_parts` the NAL units begin."""
         self._bytes = 0
         self._fragment_at: int | None = None
         """Where in `_parts` the NAL unit begins that is being put together."""
+        self._fragment_bytes = 0
+        """What was gathered before it."""
+        self._fragment_means = 0
+        self._middle = b""
         self._picture_end = 0
         """Where in `_parts` the last slice ends; 0 when there is none."""
         self._ticks = 0
@@ -92,7 +113,7 @@ class PictureAssembler:
         if self._skip == ticks:
             return done
         self._arrival = arrival
-        if packet.end - packet.start > (2 if self._hevc else 1):
+        if packet.end - packet.start > self._header:
             if self._hevc:
                 self._take_hevc(packet, done)
             else:
@@ -109,6 +130,16 @@ class PictureAssembler:
             self._give(done)
         return done
 
+    @property
+    def middle(self) -> bytes:
+        """How the payload begins of a packet that only carries on the NAL unit being put together; b"" when none is."""
+        return self._middle
+
+    def carry_on(self, pieces: list[memoryview], size: int) -> None:
+        """Take payloads of such packets, less their beginnings; `size` is their sum in bytes."""
+        self._parts += pieces
+        self._bytes += size
+
     def finish(self) -> list[AccessUnit]:
         """The connection is over: the last picture, if its marker came."""
         done: list[AccessUnit] = []
@@ -124,12 +155,12 @@ class PictureAssembler:
         if kind == _H264_FU_A:
             head = data[start + 1]
             if head & 0x80:
-                self._begin_fragment(bytes((data[start] & 0xE0 | head & 0x1F,)), data[start + 2 : start + 5], done)
-            self._add_fragment(data[start + 2 : end], last=bool(head & 0x40))
+                unit = bytes((data[start] & 0xE0 | head & 0x1F,)) + data[start + 2 : start + 3]
+                self._begin_fragment(_H264[head & 0x1F], unit, bytes((data[start], head & 0x1F)), done)
+            self._add_fragment(memoryview(data)[start + 2 : end], last=bool(head & 0x40))
         elif kind == _H264_STAP_A:
             self._take_several(data, start + 1, end, done)
         elif 1 <= kind <= 23:
-            self._drop_fragment()
             self._unit(data[start:end], done)
         else:
             self._damaged = True  # interleaved modes, which no camera was asked for
@@ -140,19 +171,18 @@ class PictureAssembler:
         if kind == _HEVC_FU:
             head = data[start + 2]
             if head & 0x80:
-                header = bytes((data[start] & 0x81 | (head & 0x3F) << 1, data[start + 1]))
-                self._begin_fragment(header, data[start + 3 : start + 6], done)
-            self._add_fragment(data[start + 3 : end], last=bool(head & 0x40))
+                unit = bytes((data[start] & 0x81 | (head & 0x3F) << 1, data[start + 1])) + data[start + 3 : start + 4]
+                middle = bytes((data[start], data[start + 1], head & 0x3F))
+                self._begin_fragment(_HEVC[head & 0x3F], unit, middle, done)
+            self._add_fragment(memoryview(data)[start + 3 : end], last=bool(head & 0x40))
         elif kind == _HEVC_AP:
             self._take_several(data, start + 2, end, done)
         elif kind < _HEVC_AP:
-            self._drop_fragment()
             self._unit(data[start:end], done)
         else:
             self._damaged = True
 
     def _take_several(self, data: bytes, at: int, end: int, done: list[AccessUnit]) -> None:
-        self._drop_fragment()
         while at + 2 <= end:
             size = data[at] << 8 | data[at + 1]
             at += 2
@@ -162,43 +192,57 @@ class PictureAssembler:
             self._unit(data[at : at + size], done)
             at += size
 
-    def _begin_fragment(self, header: bytes, following: bytes, done: list[AccessUnit]) -> None:
+    def _begin_fragment(self, means: int, begins: bytes, middle: bytes, done: list[AccessUnit]) -> None:
+        """`begins` is the NAL unit's header and the first byte of its contents, if that is there."""
         self._drop_fragment()
-        self._classify(header + following, done)
-        self._fragment_at = len(self._parts)
-        self._parts += (START_CODE, header)
-        self._bytes += 6
+        if means & _SLICE:
+            self._before_slice(begins, done)
+        self._fragment_at, self._fragment_bytes, self._fragment_means = len(self._parts), self._bytes, means
+        self._middle = middle
+        self._parts += (b"", begins[: self._header])
+        self._bytes += 4 + self._header
 
-    def _add_fragment(self, data: bytes, *, last: bool) -> None:
-        if self._fragment_at is None:
+    def _add_fragment(self, data: memoryview, *, last: bool) -> None:
+        at = self._fragment_at
+        if at is None:
             self._damaged = True  # its beginning was lost
             return
         self._parts.append(data)
         self._bytes += len(data)
         if last:
-            self._finish_unit(self._parts[self._fragment_at + 1])
-            self._fragment_at = None
+            self._parts[at] = (self._bytes - self._fragment_bytes - 4).to_bytes(4, "big")
+            self._starts.append(at)
+            self._fragment_at, self._middle = None, b""
+            self._after_unit(self._fragment_means, self._parts[at + 1])
 
     def _drop_fragment(self) -> None:
         if self._fragment_at is not None:
             del self._parts[self._fragment_at :]
-            self._fragment_at = None
+            self._bytes = self._fragment_bytes
+            self._fragment_at, self._middle = None, b""
             self._damaged = True
 
     # ---- units
 
-    def _unit(self, unit: bytes, done: list[AccessUnit]) -> None:
-        self._classify(unit, done)
-        self._parts += (START_CODE, unit)
-        self._bytes += 4 + len(unit)
-        self._finish_unit(unit)
+    def _means(self, unit: Buffer) -> int:
+        return _HEVC[unit[0] >> 1 & 0x3F] if self._hevc else _H264[unit[0] & 0x1F]
 
-    def _classify(self, unit: bytes, done: list[AccessUnit]) -> None:
-        """Before a NAL unit, of which the first bytes are enough: does a picture begin here?"""
-        header = 2 if self._hevc else 1
-        if not self._is_slice(unit) or len(unit) <= header:
+    def _unit(self, unit: bytes, done: list[AccessUnit]) -> None:
+        self._drop_fragment()
+        means = self._means(unit)
+        if means & _SLICE:
+            self._before_slice(unit, done)
+        self._starts.append(len(self._parts))
+        self._parts += (len(unit).to_bytes(4, "big"), unit)
+        self._bytes += 4 + len(unit)
+        if means:
+            self._after_unit(means, unit)
+
+    def _before_slice(self, unit: bytes, done: list[AccessUnit]) -> None:
+        """Does a picture begin with it?"""
+        if len(unit) <= self._header:
             return
-        first = unit[header] > 127  # first_slice_segment_in_pic_flag; first_mb_in_slice = 0
+        first = unit[self._header] > 127  # first_slice_segment_in_pic_flag; first_mb_in_slice = 0
         if first and self._picture_end:
             self._give(done)
         if first:
@@ -206,23 +250,16 @@ class PictureAssembler:
         elif not self._picture_end and not self._complete_start:
             self._damaged = True
 
-    def _finish_unit(self, unit: bytes) -> None:
+    def _after_unit(self, means: int, unit: Buffer) -> None:
         """A NAL unit is whole; of one that came in fragments only the header is given here."""
-        if self._hevc:
-            kind = unit[0] >> 1 & 0x3F
-            self._keyframe |= 16 <= kind <= 23
-            is_sps = kind == _HEVC_SPS
-        else:
-            kind = unit[0] & 0x1F
-            self._keyframe |= kind == _H264_IDR or (kind == _H264_SEI and _recovers_at_once(unit))
-            is_sps = kind == _H264_SPS
-        if is_sps and len(unit) > 4:
-            self._sps = unit
-        if self._is_slice(unit):
+        if means & _SLICE:
             self._picture_end = len(self._parts)
-
-    def _is_slice(self, unit: bytes) -> bool:
-        return unit[0] >> 1 & 0x3F < 32 if self._hevc else 1 <= unit[0] & 0x1F <= 5
+            if means & _KEY:
+                self._keyframe = True
+        elif means == _SEI:
+            self._keyframe |= _recovers_at_once(bytes(unit))
+        elif means == _SPS and len(unit) > 4:
+            self._sps = bytes(unit)
 
     def _learn_marker(self, agrees: bool) -> None:
         # once wrong it must be right for long before it is believed again
@@ -239,34 +276,35 @@ class PictureAssembler:
             self._marked = False
             return
         end = self._end_of_picture()
-        rest = self._parts[end:]
+        rest = self._parts[end:] if end < len(self._parts) else []
+        starts = [start - end for start in self._starts if start >= end] if rest else []
         unit = AccessUnit(
-            b"".join(self._parts[:end]), self._ticks, self._keyframe, self._damaged, self._arrival, self._sps
+            b"".join(self._parts[:end] if rest else self._parts),
+            self._ticks,
+            self._keyframe,
+            self._damaged,
+            self._arrival,
+            self._sps,
         )
         self.damaged += self._damaged
         self._clear()
-        self._parts = rest
+        self._parts, self._starts = rest, starts
         self._bytes = sum(map(len, rest))
-        for part in rest:
-            if part != START_CODE:
-                self._finish_unit(part)
+        for start in starts:
+            self._after_unit(self._means(rest[start + 1]), rest[start + 1])
         done.append(unit)
 
     def _end_of_picture(self) -> int:
         """Behind the last slice, and what may only follow one."""
-        end = self._picture_end
-        while end + 1 < len(self._parts) and self._is_suffix(self._parts[end + 1]):
-            end += 2
-        return end
-
-    def _is_suffix(self, unit: bytes) -> bool:
-        """Ends of sequence and stream, filler, suffix SEI and the like."""
-        return (unit[0] >> 1 & 0x3F) in (36, 37, 38, 40, 45, 46, 47) if self._hevc else unit[0] & 0x1F in (10, 11, 12)
+        if self._picture_end == len(self._parts):
+            return self._picture_end
+        following = (start for start in self._starts if start >= self._picture_end)
+        return next((start for start in following if self._means(self._parts[start + 1]) != _SUFFIX), len(self._parts))
 
     def _clear(self) -> None:
-        self._parts = []
+        self._parts, self._starts = [], []
         self._bytes = self._picture_end = 0
-        self._fragment_at = None
+        self._fragment_at, self._middle = None, b""
         self._keyframe = self._damaged = self._marked = self._complete_start = False
         self._sps = None
 
@@ -274,6 +312,8 @@ class PictureAssembler:
 def _recovers_at_once(sei: bytes) -> bool:
     """A recovery point with recovery_frame_cnt 0 (H.264 §D.1.8): cameras without IDR pictures have it."""
     at = 1
+    if _RECOVERY_POINT not in sei[1:]:
+        return False
     for _ in range(16):
         values = []
         for _ in range(2):

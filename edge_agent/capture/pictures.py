@@ -16,15 +16,13 @@ Sets = ParameterSets | JpegSize
 
 
 def units(codec: PictureCodec, data: bytes) -> list[bytes]:
-    """The parts of one access unit (`Packet.data`); none when it is no picture."""
-    if codec == "mjpeg":
-        return [data] if data.startswith(jpeg.START) else []
-    return nal.split(data)
+    """The parts of one access unit; ValueError when it is not made of such."""
+    return [data] if codec == "mjpeg" else nal.units(data)
 
 
-def sample(codec: PictureCodec, parts: list[bytes]) -> bytes:
-    """An access unit in the form MP4 keeps it."""
-    return b"".join(parts) if codec == "mjpeg" else nal.length_prefixed(parts)
+def decodable(codec: PictureCodec, data: bytes) -> bytes:
+    """An access unit as decoders take it; ValueError as of `units`."""
+    return data if codec == "mjpeg" else nal.annex_b(data)
 
 
 def first_sets(video: VideoTrack) -> Sets:

@@ -21,6 +21,7 @@ from av.container import InputContainer
 from av.packet import Packet as AvPacket
 from av.video.stream import VideoStream
 
+from edge_agent.capture import jpeg, nal
 from edge_agent.capture.http_stream import HttpStream
 from edge_agent.capture.job import CameraJob
 from edge_agent.capture.place import Place, PlaceKind
@@ -246,7 +247,7 @@ class PyAvSource:
             duration = shift = 0
         return Packet(
             track=track,
-            data=bytes(packet),
+            data=self._coded(bytes(packet)) if track == VIDEO else bytes(packet),
             pts=None if pts is None else pts + shift,
             dts=None if dts is None else dts + shift,
             duration=duration,
@@ -254,6 +255,13 @@ class PyAvSource:
             arrival_us=arrival_us,
             arrival_monotonic=arrival,
         )
+
+    def _coded(self, picture: bytes) -> bytes:
+        """A picture in the form of `Packet.data`; b"" for what is none."""
+        assert self._info is not None
+        if self._info.video.codec == "mjpeg":
+            return picture if picture.startswith(jpeg.START) else b""
+        return nal.length_prefixed(nal.split(picture))
 
     # ---- failures
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
@@ -65,7 +65,8 @@ AUDIO = 1
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One access unit as the camera encoded it: Annex B for H.264 and H.265, a whole JPEG, or a raw AAC frame."""
+    """One access unit as the camera encoded it: of H.264 and H.265 each NAL unit behind four bytes of its length, of
+    MJPEG a whole JPEG, of AAC a raw frame."""
 
     track: int
     """VIDEO or AUDIO."""
@@ -92,3 +93,12 @@ class Source(Protocol):
     def packets(self) -> Iterator[Packet]: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class PolledSource(Source, Protocol):
+    """One that need not be waited for, once it is open: one thread can read many of them (`rounds`)."""
+
+    def poll(self) -> list[Packet]:
+        """What has come since the last call; CameraFailed when the connection is over."""
+        ...

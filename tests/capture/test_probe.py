@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.capture import nal
 from edge_agent.capture.certificate import Certificate
 from edge_agent.capture.job import CameraJob
 from edge_agent.capture.meter import Measured, Meter
@@ -69,7 +70,7 @@ def test_profile_and_level_are_those_that_the_encoder_was_told(
     encoder: str, options: dict[str, str], codec: str, profile: str, level: str
 ) -> None:
     pictures = encoded(encoder, (64, 48), {"preset": "fast", **options})
-    found = measured(codec, [(bytes(pictures[0]), True, 0, 0)])
+    found = measured(codec, [(nal.length_prefixed(nal.split(bytes(pictures[0]))), True, 0, 0)])
     assert (found.profile, found.level, found.sets_in_band, found.sets_known) == (profile, level, True, True)
 
 
@@ -88,10 +89,10 @@ def test_pictures_that_come_before_they_are_shown_are_seen() -> None:
     assert (found.b_frames, found.fps) == (True, 25)
 
 
-@given(st.lists(st.tuples(st.binary(max_size=40), st.booleans(), st.none() | st.integers(-(2**40), 2**40))))
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.booleans(), st.none() | st.integers(-(2**40), 2**40))))
 def test_whatever_comes_is_measured(stream: list[tuple[bytes, bool, int | None]]) -> None:
     for codec in ("h264", "hevc", "mjpeg"):
-        packets = [(b"\0\0\1" + data, key, ticks, ticks) for data, key, ticks in stream]
+        packets = [(nal.length_prefixed([data]), key, ticks, ticks) for data, key, ticks in stream]
         assert measured(codec, packets).pictures == len(stream)
 
 
