@@ -138,7 +138,7 @@ class Camera(PathSection):
     username: str | None = None
     password_file: str | None = None
     basic_login: bool = Field(False, description="allow a login that a listener can read (Basic without TLS)")
-    ca_file: str | None = Field(None, description="rtsps: the camera's certificate or its authority's, PEM")
+    ca_file: str | None = Field(None, description="rtsps, https: the camera's certificate or its authority's, PEM")
     audio: bool = Field(False, description="sound is recorded only when asked for")
     watch: Watch = Watch()
 

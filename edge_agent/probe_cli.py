@@ -18,6 +18,7 @@ from edge_agent.capture.job import CameraJob
 from edge_agent.capture.meter import Measured
 from edge_agent.capture.probe import Report
 from edge_agent.capture.probing import probe
+from edge_agent.capture.tls import judge
 from edge_agent.capture.told import Told
 from edge_agent.clock import US, SystemClock
 from edge_agent.config import camera_url
@@ -50,8 +51,10 @@ def probe_command(
     """Tell what a camera offers and how the agent would take it; exit code 69 when it could not be recorded."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", camera_id):
         raise UsageError("--id: a-z, 0-9, '-' and '_', at most 32, starting with a letter or digit")
-    if ca_file is not None and not ca_file.is_file():
-        raise UsageError(f"--ca-file: {ca_file} can't be had")
+    try:
+        judge(str(ca_file) if ca_file else None)
+    except OSError:
+        raise UsageError(f"--ca-file: {ca_file} can't be had or holds no certificate in PEM") from None
     bare, name, password = _parted(url)
     if password is not None:
         _say(

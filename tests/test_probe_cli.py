@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from edge_agent.config import load
 from edge_agent.probe_cli import PASSWORD_VARIABLE
@@ -93,8 +95,8 @@ def test_a_certificate_is_shown_saved_and_then_trusted(tmp_path: Path, street_h2
         url = server.url("/main", with_login=False)
         refused = run(url, "-u", LOGIN[0], "--save-certificate", str(saved), password=LOGIN[1])
         found = told(url, "-u", LOGIN[0], "--seconds", "3", "--ca-file", str(saved), password=LOGIN[1])
-    openssl = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", str(tls[0])]
-    fingerprint = subprocess.run(openssl, capture_output=True, text=True, check=True).stdout.partition("=")[2].strip()
+    digest = x509.load_pem_x509_certificate(tls[0].read_bytes()).fingerprint(hashes.SHA256())
+    fingerprint = digest.hex(":").upper()
     assert refused.returncode == 69
     assert fingerprint in re.sub(r"\s", "", refused.stdout)
     for words in ("not trusted: self-signed certificate", "CN=camera", "--save-certificate", "`ca_file`"):
@@ -172,7 +174,8 @@ def test_each_refusal_has_its_remedy_and_exit_code(street_h264: Path, tmp_path: 
         ["rtsp://me:s3cret@[/"],
         ["rtsp://127.0.0.1/", "--id", "Not Good"],
         ["rtsp://127.0.0.1/", "-u", "me"],
-        ["rtsp://127.0.0.1/", "--ca-file", "/nowhere.pem"],
+        ["rtsps://127.0.0.1/", "--ca-file", "/nowhere.pem"],
+        ["rtsps://127.0.0.1/", "--ca-file", "/etc/hostname"],
         ["rtsp://127.0.0.1/", "--password-file", "/nowhere"],
     ],
 )

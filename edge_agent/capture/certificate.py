@@ -80,6 +80,5 @@ def _shown(host: str, port: int, context: ssl.SSLContext) -> tuple[str, bytes]:
 
 
 def _failed(host: str, port: int, error: Exception) -> CameraFailed:
-    plain = isinstance(error, ssl.SSLError)
-    words = "does not speak TLS that can be used" if plain else "cannot be reached"
+    words = "does not speak TLS that can be used" if isinstance(error, ssl.SSLError) else "cannot be reached"
     return CameraFailed(CameraFault.UNREACHABLE, f"{host}:{port} {words}: {reason(error)}")

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edge_agent.buffer.mp4_boxes import box, full_box
+from edge_agent.capture.jpeg import JpegSize
 from edge_agent.capture.nal import ParameterSets, picture, unescaped
+from edge_agent.capture.pictures import Sets
 from edge_agent.clock import US
 
 _SYNC, _NON_SYNC = 0x0200_0000, 0x0101_0000
@@ -44,6 +46,13 @@ class Sample(NamedTuple):
     dts: int
     pts: int
     sync: bool
+
+
+def picture_format(sets: Sets, timescale: int, width: int, height: int) -> TrackFormat:
+    """The track of a camera's pictures; the size is used where they do not tell theirs."""
+    if isinstance(sets, JpegSize):
+        return jpeg_format(timescale, sets.width or width, sets.height or height)
+    return video_format(sets, timescale, width, height)
 
 
 def video_format(sets: ParameterSets, timescale: int, width: int, height: int) -> TrackFormat:

@@ -94,7 +94,7 @@ class HttpStream:
             self._socket.settimeout(left)
             chunk = self._response.read1(size)
         except TimeoutError:
-            self.failure = CameraFailed(CameraFault.STALLED, f"{self.where} sends no picture any more")
+            self.failure = CameraFailed(CameraFault.STALLED, f"{self.where} sends no picture")
             return b""
         except (OSError, HTTPException, ValueError):
             chunk = b""
@@ -112,11 +112,6 @@ class HttpStream:
 
     def _asked(self, authorization: str | None) -> HTTPResponse:
         """Send the request on a connection of its own; the head of the answer."""
-        connection: HTTPConnection
-        if self._secure:
-            connection = HTTPSConnection(self._host, self._port, timeout=CONNECT_S, context=judge(self._camera.ca_file))
-        else:
-            connection = HTTPConnection(self._host, self._port, timeout=CONNECT_S)
         headers = {"User-Agent": "edge-agent", "Accept": "*/*"}
         if authorization is not None:
             headers["Authorization"] = authorization
@@ -125,6 +120,7 @@ class HttpStream:
         late.daemon = True
         late.start()
         try:
+            connection = self._connection()
             connection.connect()
             self._socket = connection.sock
             connection.sock.settimeout(left)
@@ -144,6 +140,11 @@ class HttpStream:
             late.cancel()
         self._server = self._server or fit(response.headers.get("Server"))
         return response
+
+    def _connection(self) -> HTTPConnection:
+        if self._secure:
+            return HTTPSConnection(self._host, self._port, timeout=CONNECT_S, context=judge(self._camera.ca_file))
+        return HTTPConnection(self._host, self._port, timeout=CONNECT_S)
 
     def _way_in(self, response: HTTPResponse) -> tuple[Challenge, Login]:
         self._offered = challenges(response.headers.get_all("WWW-Authenticate") or [])

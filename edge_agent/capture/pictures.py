@@ -6,7 +6,6 @@ The one place that knows both kinds, and in which form `Packet.data` holds them.
 from __future__ import annotations
 
 from edge_agent.capture import jpeg, nal
-from edge_agent.capture.fmp4 import TrackFormat, jpeg_format, video_format
 from edge_agent.capture.jpeg import JpegSize
 from edge_agent.capture.nal import ParameterSets
 from edge_agent.capture.source import PictureCodec, VideoTrack
@@ -45,10 +44,3 @@ def updated(known: Sets, parts: list[bytes]) -> Sets:
 def bring_sets(codec: PictureCodec, parts: list[bytes]) -> bool:
     """Whether parameter sets stand among the parts of an access unit."""
     return codec != "mjpeg" and bool(nal.parameter_sets(codec, parts).sps)
-
-
-def track_format(sets: Sets, timescale: int, width: int, height: int) -> TrackFormat:
-    """The track of a file; the size is used where the pictures do not tell theirs."""
-    if isinstance(sets, JpegSize):
-        return jpeg_format(timescale, sets.width or width, sets.height or height)
-    return video_format(sets, timescale, width, height)

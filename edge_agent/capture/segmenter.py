@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from edge_agent.capture import pictures
-from edge_agent.capture.fmp4 import TrackFormat, aac_format, header
+from edge_agent.capture.fmp4 import TrackFormat, aac_format, header, picture_format
 from edge_agent.capture.fragments import Fragments
 from edge_agent.capture.segment_writer import Loss, SegmentWriter
 from edge_agent.capture.source import AUDIO, VIDEO, Packet, StreamInfo
@@ -111,7 +111,7 @@ class Segmenter:
 
     def _tracks(self) -> list[TrackFormat]:
         video, audio = self._info.video, self._info.audio
-        tracks = [pictures.track_format(self._sets, self._timescale, video.width, video.height)]
+        tracks = [picture_format(self._sets, self._timescale, video.width, video.height)]
         if audio:
             tracks.append(aac_format(audio.extradata, audio.sample_rate, audio.channels))
         return tracks
