@@ -17,7 +17,6 @@ from edge_agent.capture import probe as judged
 from edge_agent.capture.job import CameraJob
 from edge_agent.capture.meter import Measured
 from edge_agent.capture.probe import Report
-from edge_agent.capture.probing import probe
 from edge_agent.capture.tls import judge
 from edge_agent.capture.told import Told
 from edge_agent.clock import US, SystemClock
@@ -257,6 +256,9 @@ def _password(name: str, file: Path | None) -> str:
 
 def _watched(job: CameraJob, seconds: float) -> Report:
     """Probe with its progress on standard error, where that is a terminal."""
+    # only here, for no other command needs the clients
+    from edge_agent.capture.probing import probe
+
     err = progress_console()
     with err.status("connecting") as status:
         told = ""

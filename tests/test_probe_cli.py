@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import select
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from edge_agent.cli import main
 from edge_agent.config import load
 from edge_agent.probe_cli import PASSWORD_VARIABLE
 from tests.capture.test_rtsp_source import certificate
@@ -29,19 +32,30 @@ LOGIN = ("op er", "p@ss w0rd/?#")
 CONFIGURATION = 'site = "town"\nnode = "n1"\ndata = "data"\n'
 
 
-def run(*arguments: str, password: str | None = None) -> subprocess.CompletedProcess[str]:
-    more = {PASSWORD_VARIABLE: password} if password is not None else {}
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_agent", "probe", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "COLUMNS": "120", **more},
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done
+@dataclass(frozen=True, slots=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str, password: str | None = None) -> Done:
+    """The command line as `edge-agent` runs it, without a terminal, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as around,
+        Path(os.devnull).open() as nothing,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        around.setattr(sys, "argv", ["edge-agent", "probe", *arguments])
+        around.setattr(sys, "stdin", nothing)
+        around.setenv("COLUMNS", "120")
+        if password is not None:
+            around.setenv(PASSWORD_VARIABLE, password)
+        with pytest.raises(SystemExit) as end:
+            main()
+    return Done(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def told(*arguments: str, password: str | None = None, code: int = 0) -> dict[str, Any]:

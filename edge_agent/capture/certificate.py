@@ -8,8 +8,6 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from edge_agent.capture.source import CameraFailed
 from edge_agent.capture.tls import judge, reason
 from edge_agent.capture.told import fit
@@ -38,6 +36,9 @@ class Certificate:
 
 def look(host: str, port: int, ca_file: str | None) -> Certificate:
     """Connect and see; CameraFailed when no TLS can be had there."""
+    # only here, for every command line loads this module
+    from cryptography import x509
+
     try:
         version, der = _shown(host, port, judge(ca_file))
         problem = ""
