@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
@@ -63,8 +63,7 @@ VIDEO = 0
 AUDIO = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One access unit as the camera encoded it: of H.264 and H.265 each NAL unit behind four bytes of its length, of
     MJPEG a whole JPEG, of AAC a raw frame."""
 
