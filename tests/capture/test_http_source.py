@@ -7,15 +7,18 @@ import itertools
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.buffer.export import plan_clip, write_clip
 from edge_agent.buffer.mp4_read import read_fragments
 from edge_agent.capture import http_stream, jpeg, pyav_source
 from edge_agent.capture.decoder import Decoder
@@ -24,7 +27,7 @@ from edge_agent.capture.pyav_source import PyAvSource
 from edge_agent.capture.source import CameraFailed, Packet, StreamInfo
 from edge_agent.clock import SystemClock
 from edge_agent.messages import CameraChanged, SegmentClosed, SegmentOpened
-from edge_agent.model import CameraFault, CameraId, CameraState, GapCause
+from edge_agent.model import CameraFault, CameraId, CameraState, GapCause, Interval, Segment
 from tests.capture.support import Lab, RecorderProcess, camera, ffprobe_complaints, frame_digests
 from tests.capture.test_rtsp_source import certificate
 from tests.peers.cameras import make_clip
@@ -61,6 +64,17 @@ def failure(client: PyAvSource) -> CameraFailed:
         read()
     client.close()
     return failed.value
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSegment:
+    """A segment and its plain MP4, as a clip is cut from it."""
+
+    segment: Segment
+    plain: Path
+
+    def open(self) -> BinaryIO:
+        return self.plain.open("rb")
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +142,12 @@ def test_a_camera_that_sends_jpeg_pictures_is_recorded_as_it_comes(lab: Lab, str
         with av.open(str(opened)) as movie:
             assert (movie.streams.video[0].codec_context.name, movie.streams.video[0].width) == ("mjpeg", 320)
             recorded += [bytes(packet) for packet in movie.demux(video=0) if packet.size]
+    told = [message.segment for message in recorder.closed]
+    sources = [OpenedSegment(segment, lab.folder / f"{Path(segment.path).name}.mp4") for segment in told]
+    clip = lab.folder / "clip.mp4"
+    with clip.open("wb") as sink:
+        write_clip(plan_clip(sources, Interval(told[0].start_us, told[1].end_us)), sink)
+    assert ffprobe_complaints(clip) == ""
     assert len(recorded) > 55
     assert recorded == served.sent[: len(recorded)]
     assert all(one.end_us == other.start_us for one, other in pairwise(lab.segments("gate")))
