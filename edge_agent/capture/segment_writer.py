@@ -12,7 +12,7 @@ from edge_agent.capture.fragments import Fragment
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.messages import SegmentClosed, SegmentOpened
-from edge_agent.model import CameraId, GapCause, Segment
+from edge_agent.model import CameraId, ClockTrust, GapCause, Segment
 from edge_agent.trust.age import Recipient
 
 _log = logging.getLogger(__name__)
@@ -135,8 +135,8 @@ class SegmentWriter:
         except ArchiveError as error:
             self._failed(error)
 
-    def end(self, end_us: int) -> None:
-        """Close the file, which ends at `end_us`."""
+    def end(self, end_us: int, clock: ClockTrust, damaged: int) -> None:
+        """Close the file, which ends at `end_us`; how far its times can be believed, how many pictures were hurt."""
         current = self._open
         if current is None:
             return
@@ -152,11 +152,11 @@ class SegmentWriter:
             self._failed(error)
             return
         self._open = None
-        self._tell(
-            SegmentClosed(
-                Segment(self._camera, str(name), name.start_us, end_us, current.file.size_bytes, current.frames, sha256)
-            )
+        size, frames = current.file.size_bytes, current.frames
+        segment = Segment(
+            self._camera, str(name), name.start_us, end_us, size, frames, sha256, damaged=damaged, clock=clock
         )
+        self._tell(SegmentClosed(segment))
 
     def _failed(self, error: ArchiveError) -> None:
         """Give the open file up: what was written of it stays."""
