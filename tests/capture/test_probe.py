@@ -107,7 +107,7 @@ def test_a_good_camera_leaves_nothing_to_say() -> None:
         (report(measured=replace(GOOD, keyframes=0)), "look longer"),
         (report(measured=replace(GOOD, sets_known=False)), "parameter sets never came"),
         (report(measured=replace(GOOD, damaged=3), lost_packets=5), "5 packets were lost and 3 pictures damaged"),
-        (report(clock_offset_us=-3 * US), "time server"),
+        (report(clock_offset_us=-6 * US), "time server"),
         (report(told=Told(sound="pcma, 8000 Hz")), "set the camera to AAC"),
         (report(told=Told(login="Basic")), "can read the password"),
         (report(certificate=replace(CERTIFICATE, valid_until_us=NOW_US + 86_400 * US)), "ends soon"),
