@@ -70,7 +70,7 @@ def test_every_mistake_is_told_with_its_place_in_one_go(tmp_path: Path) -> None:
         max_size = "lots"
         [[camera]]
         id = "a"
-        url = "http://x"
+        url = "ftp://x"
         watchh = 1
         [camera.watch]
         fps = 99
@@ -119,6 +119,41 @@ def test_a_password_in_a_camera_url_is_refused_and_not_repeated(tmp_path: Path) 
     found = mistakes(tmp_path, MINIMAL.replace("192.0.2.1", "admin:hunter2@192.0.2.1"))
     assert "password_file" in found["camera 1 (gate).url"]
     assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsps://camera:322/main",
+        "http://192.0.2.1:8080/video.cgi?fps=10",
+        "https://camera/stream.ts",
+        "v4l2:/dev/video0",
+        "v4l2:/dev/v4l/by-id/usb-Maker_Camera-video-index0",
+        "file:///srv/clip.mp4",
+    ],
+)
+def test_a_camera_is_had_over_the_network_from_a_device_or_from_a_file(tmp_path: Path, url: str) -> None:
+    assert load(write(tmp_path, MINIMAL.replace("rtsp://192.0.2.1/main", url))).camera[0].url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http:///path",
+        "https://me:hunter2@camera/",
+        "rtsp://me:hunt/er2@camera/",
+        "v4l2:video0",
+        "v4l2:/etc/passwd",
+        "v4l2:/dev/../etc/passwd",
+        "v4l2://host/dev/video0?x",
+        "udp://239.0.0.1:5000",
+        "/dev/video0",
+    ],
+)
+def test_any_other_address_is_refused_with_the_allowed_ones(tmp_path: Path, url: str) -> None:
+    told = mistakes(tmp_path, MINIMAL.replace("rtsp://192.0.2.1/main", url))["camera 1 (gate).url"]
+    assert "v4l2:/dev/videoN" in told
+    assert "hunter2" not in told
 
 
 @pytest.mark.parametrize(
