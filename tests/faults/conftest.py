@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.archive import Recordings, footage
+from tests.peers.mosquitto import Mosquitto
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,9 @@ def scratch() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="power-cut-", dir="/dev/shm"))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as running:
+        yield running

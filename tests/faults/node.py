@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 
 from edge_agent.buffer.segments import SegmentName
-from edge_agent.clock import SystemClock
-from edge_agent.model import CameraId, Segment
+from edge_agent.clock import US, SystemClock
+from edge_agent.model import AlarmPhase, CameraFault, CameraId, CameraState, Segment
 from edge_agent.trust.age import load_identities
-from edge_agent.uplink.payloads import Reply, decode
+from edge_agent.uplink.payloads import AlarmMessage, CameraReport, Reply, decode
 from tests.faults.restart import Restarted, restart
-from tests.peers.agent import RunningAgent
+from tests.peers.agent import Dispatcher, RunningAgent
 from tests.peers.mosquitto import Mosquitto
 
 FLUSH_S = 1
@@ -86,3 +86,33 @@ def restarted_copy(agent: RunningAgent, scratch: Path) -> Restarted:
 def indexed(agent: RunningAgent, cameras: Iterable[str]) -> dict[str, Segment]:
     """By path, what the agent has entered."""
     return {segment.path: segment for camera in cameras for segment in agent.segments(camera)}
+
+
+class Watched:
+    """What the centre sees of the node, and whether its processes are still the same."""
+
+    def __init__(self, agent: RunningAgent, dispatcher: Dispatcher) -> None:
+        self._agent, self._dispatcher, self._clock = agent, dispatcher, SystemClock()
+
+    def report(self) -> CameraReport | None:
+        health = self._dispatcher.health()
+        fresh = health is not None and health.at_us > self._clock.utc_us() - 3 * US
+        return health.cameras["gate"] if health and fresh else None
+
+    def fault(self) -> CameraFault | None:
+        report = self.report()
+        return report.fault if report and report.state is CameraState.LOST else None
+
+    def records(self) -> bool:
+        report = self.report()
+        return report is not None and report.state is CameraState.RECORDING
+
+    def phases(self) -> list[AlarmPhase]:
+        """Of the camera's alarms that it is lost."""
+        heard = self._dispatcher.on(self._dispatcher.topics.alarm("gate"))
+        alarms = [decode(AlarmMessage, received.payload) for _, received in heard]
+        return [alarm.phase for alarm in alarms if alarm.nature == "lost"]
+
+    def pids(self) -> list[int]:
+        recorder = self._agent.child("recorder")
+        return [self._agent.process.pid, recorder.pid if recorder else 0]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge_agent.clock import US, SystemClock
-from edge_agent.model import AlarmPhase, CameraFault, CameraState, GapCause
+from edge_agent.model import AlarmPhase, CameraFault, GapCause
 from edge_agent.trust.age import Identity, load_identities
 from edge_agent.trust.keys import write_secret_file
-from edge_agent.uplink.payloads import AlarmMessage, CameraReport, decode
-from tests.faults.node import node_on
+from tests.faults.node import Watched, node_on
 from tests.faults.restart import restart
-from tests.peers.agent import Dispatcher, RunningAgent
+from tests.peers.agent import Dispatcher
 from tests.peers.cameras import CameraServer
 from tests.peers.loop_disk import LoopDisk
 from tests.peers.mosquitto import Mosquitto
@@ -27,47 +25,11 @@ OUTAGE_S = 4.0
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
 def key(tmp_path: Path) -> Path:
     """The node's, on a disk that is well."""
     path = tmp_path / "node.age"
     write_secret_file(path, f"{Identity.generate()}\n".encode())
     return path
-
-
-class Watched:
-    """What the centre sees of the node, and whether its processes are still the same."""
-
-    def __init__(self, agent: RunningAgent, dispatcher: Dispatcher) -> None:
-        self._agent, self._dispatcher, self._clock = agent, dispatcher, SystemClock()
-
-    def report(self) -> CameraReport | None:
-        health = self._dispatcher.health()
-        fresh = health is not None and health.at_us > self._clock.utc_us() - 3 * US
-        return health.cameras["gate"] if health and fresh else None
-
-    def fault(self) -> CameraFault | None:
-        report = self.report()
-        return report.fault if report and report.state is CameraState.LOST else None
-
-    def records(self) -> bool:
-        report = self.report()
-        return report is not None and report.state is CameraState.RECORDING
-
-    def phases(self) -> list[AlarmPhase]:
-        """Of the camera's alarms that it is lost."""
-        heard = self._dispatcher.on(self._dispatcher.topics.alarm("gate"))
-        alarms = [decode(AlarmMessage, received.payload) for _, received in heard]
-        return [alarm.phase for alarm in alarms if alarm.nature == "lost"]
-
-    def pids(self) -> list[int]:
-        recorder = self._agent.child("recorder")
-        return [self._agent.process.pid, recorder.pid if recorder else 0]
 
 
 @pytest.mark.parametrize(("error", "operations"), [("EROFS", CHANGES), ("EIO", f"{CHANGES}|read|open")])
