@@ -202,6 +202,7 @@ class Agent:
             oldest_footage_us=holdings.first_us,
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
+            clock_synchronised=self._clock.synchronised(),
             cameras=self._cameras.reports(self._gaps_of_a_day),
         )
 

@@ -12,7 +12,7 @@ from edge_agent.capture.fragments import Fragment
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.messages import SegmentClosed, SegmentOpened
-from edge_agent.model import CameraId, GapCause
+from edge_agent.model import CameraId, ClockTrust, GapCause
 from edge_agent.trust.age import Recipient
 
 _log = logging.getLogger(__name__)
@@ -135,8 +135,8 @@ class SegmentWriter:
         except ArchiveError as error:
             self._failed(error)
 
-    def end(self, end_us: int) -> None:
-        """Close the file, which ends at `end_us`."""
+    def end(self, end_us: int, clock: ClockTrust, damaged: int) -> None:
+        """Close the file, which ends at `end_us`; how far its times can be believed, how many pictures were hurt."""
         current = self._open
         if current is None:
             return
@@ -145,7 +145,8 @@ class SegmentWriter:
             current.file.abandon(None)
             return
         try:
-            segment = current.file.close(max(end_us, current.file.name.start_us), current.frames)
+            end_us = max(end_us, current.file.name.start_us)
+            segment = current.file.close(end_us, current.frames, damaged, clock)
         except ArchiveError as error:
             self._failed(error)
             return

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
+from edge_agent.capture.rtp import SenderReport
 from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
 
 VideoCodec = Literal["h264", "hevc"]
+"""Those of NAL units."""
+PictureCodec = Literal["h264", "hevc", "mjpeg"]
 AudioCodec = Literal["aac"]
 
 
@@ -29,7 +32,7 @@ class CameraFailed(CameraError):  # noqa: N818 - it is a fact to report, then to
 class VideoTrack:
     """The picture; `extradata` are the parameter sets as Annex B, b"" when they come with the pictures only."""
 
-    codec: VideoCodec
+    codec: PictureCodec
     time_base: Fraction
     width: int
     height: int
@@ -62,8 +65,8 @@ AUDIO = 1
 
 
 class Packet(NamedTuple):
-    """One access unit as the camera encoded it: of pictures each NAL unit behind four bytes of its length, of AAC a raw
-    frame."""
+    """One access unit as the camera encoded it: of H.264 and H.265 each NAL unit behind four bytes of its length, of
+    MJPEG a whole JPEG, of AAC a raw frame."""
 
     track: int
     """VIDEO or AUDIO."""
@@ -79,6 +82,10 @@ class Packet(NamedTuple):
     arrival_monotonic: float
     damaged: bool = False
     """Something of it was lost on its way."""
+    lost_packets: int = 0
+    """RTP packets of its track that were lost since the access unit before."""
+    report: SenderReport | None = None
+    """What the camera said of its clock since the picture before."""
 
 
 class Source(Protocol):
