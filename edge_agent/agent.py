@@ -28,10 +28,10 @@ from edge_agent.capture.alarms import Region
 from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
-from edge_agent.clock import US, Clock
+from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
-from edge_agent.health import NodeProbe
+from edge_agent.health import ArchiveProbe, NodeProbe
 from edge_agent.messages import (
     AlarmRaised,
     CameraChanged,
@@ -55,7 +55,7 @@ from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.node import NodeLink, is_online
-from edge_agent.uplink.payloads import CameraReport, Gaps, Health, Reply, Undelivered, encode
+from edge_agent.uplink.payloads import CameraReport, Health, Reply, Undelivered, encode
 from edge_agent.uplink.topics import Topics
 from edge_agent.watchdog import Watchdog
 from edge_agent.when import from_us
@@ -65,7 +65,6 @@ RECORDER, WATCHER, EXPORTER = "recorder", "watcher", "exporter"
 STOP_S = 8.0
 """What the children get to finish their files."""
 LOOP_S = 0.5
-DAY_US = 86400 * US
 ALIVE_S = 30
 LEISURE_S = 0.08
 """Between two slices of what can wait."""
@@ -119,6 +118,7 @@ class Agent:
             camera.id: read_secret(camera.password_file) for camera in config.camera if camera.password_file
         }
         self._probe = NodeProbe(config.archive_dir, clock)
+        self._archive_probe = ArchiveProbe(self._index, clock)
 
         self._node: NodeLink | None = None
         if config.mqtt is not None:
@@ -186,7 +186,7 @@ class Agent:
 
     def health(self) -> Health:
         """What the health message says now."""
-        node, holdings = self._probe.look(), self._index.holdings()
+        node, holdings = self._probe.look(), self._archive_probe.holdings()
         return Health(
             at_us=self._clock.utc_us(),
             version=__version__,
@@ -203,7 +203,7 @@ class Agent:
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
             clock_synchronised=self._clock.synchronised(),
-            cameras=self._cameras.reports(self._gaps_of_a_day),
+            cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day),
         )
 
     def _turn(self) -> None:
@@ -437,13 +437,7 @@ class Agent:
         return bool(self._library.segments(camera, interval))
 
     def _report(self, camera: CameraId) -> CameraReport:
-        return self._cameras.report(camera, self._gaps_of_a_day(camera))
-
-    def _gaps_of_a_day(self, camera: CameraId) -> Gaps:
-        now_us = self._clock.utc_us()
-        day = Interval(now_us - DAY_US, now_us)
-        missing = [gap.interval.clipped(day) for gap in self._index.gaps(camera, day)]
-        return Gaps(count=len(missing), seconds=round(sum(gap.seconds for gap in missing), 3))
+        return self._cameras.report(camera, self._archive_probe.gaps_of_a_day(camera))
 
     def _tell_health(self) -> None:
         if self._node:

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 
+from edge_agent.buffer.index_carry import salvage
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.database import Schema
 
@@ -211,4 +212,4 @@ def each(connection: sqlite3.Connection, script: str) -> None:
             statement = ""
 
 
-SCHEMA = Schema(_TABLES + _INDEXES + _TRIGGERS, version=2, migrate=_migrate, trusted=clean)
+SCHEMA = Schema(_TABLES + _INDEXES + _TRIGGERS, version=2, migrate=_migrate, trusted=clean, salvage=salvage)

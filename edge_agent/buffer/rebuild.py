@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.buffer.index import DeleteReason
+from edge_agent.buffer.index_carry import carry_facts, columns_of, copy_table, forget_hours
 from edge_agent.buffer.index_rows import key_of, row_of
 from edge_agent.buffer.index_schema import CARRIED, SCHEMA, each, fill
 from edge_agent.buffer.segments import scan
@@ -21,7 +22,6 @@ from edge_agent.when import from_us
 
 KEPT_BEFORE = 2
 """So many indexes of earlier times stay."""
-FACTS = ("gap", "receipt", "rolled", "life", "hour", "loss")
 _OF_SEGMENTS = ("batch", "doomed", "mark_us")
 _FROM_LOGS = ("frames", "sha256", "damaged", "clock")
 _TELL_EVERY = 1000
@@ -115,12 +115,10 @@ class _Rebuild:
                 if known and not self.segments and _any(old):
                     raise ArchiveError(f"{self._root} holds not one recording: is its disk mounted?")
                 self._db.execute("BEGIN")
-                if "path" in _columns(old, "segment"):
+                if "path" in columns_of(old, "segment"):
                     kept |= self._carry_first(old, unknown)
                 else:
-                    for table in FACTS:
-                        kept[table] = self._copy(old, table, unknown)
-                    self._carry_cameras(old, unknown)
+                    kept |= carry_facts(self._db, old, unknown)
                 self._carry_segments(old, unknown, now_us)
                 self._db.execute("COMMIT")
         self._db.execute("BEGIN")
@@ -141,14 +139,6 @@ class _Rebuild:
                 self._tell(self.segments)
             yield row_of(segment)
 
-    def _copy(self, old: sqlite3.Connection, table: str, unknown: list[str]) -> int:
-        columns = [name for name in _columns(self._db, table) if name in _columns(old, table)]
-        if not columns:
-            return 0
-        marks = ", ".join("?" * len(columns))
-        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-        return self._each(old, f"SELECT {', '.join(columns)} FROM {table}", insert, table, unknown)
-
     def _carry_first(self, old: sqlite3.Connection, unknown: list[str]) -> dict[str, int]:
         """From an index of the first version."""
 
@@ -164,21 +154,14 @@ class _Rebuild:
                 count += 1
         except sqlite3.DatabaseError as error:
             unknown.append(f"receipts of the old index after the first {count} ({error})")
-        return {"gap": self._copy(old, "gap", unknown), "receipt": count}
-
-    def _carry_cameras(self, old: sqlite3.Connection, unknown: list[str]) -> None:
-        insert = (
-            "INSERT INTO camera (camera, since_us, until_us) VALUES (?, ?, ?) ON CONFLICT (camera)"
-            " DO UPDATE SET since_us = excluded.since_us, until_us = excluded.until_us"
-        )
-        self._each(old, "SELECT camera, since_us, until_us FROM camera", insert, "installation", unknown)
+        return {"gap": copy_table(self._db, old, "gap", unknown), "receipt": count}
 
     def _carry_segments(self, old: sqlite3.Connection, unknown: list[str], now_us: int) -> None:
         """Hashes that no day log has, places under the hours' roots, deletions that were begun; what vanished."""
-        there = _columns(old, "segment")
+        there = columns_of(old, "segment")
         first = "path" in there
         facts = [
-            name for name in (*_FROM_LOGS, *_OF_SEGMENTS) if name in there and name in _columns(self._db, "segment")
+            name for name in (*_FROM_LOGS, *_OF_SEGMENTS) if name in there and name in columns_of(self._db, "segment")
         ]
         key = "path" if first else "camera, start_us, sequence"
         self._db.execute(
@@ -195,7 +178,7 @@ class _Rebuild:
             for row in old.execute(f"SELECT {key}, end_us, size_bytes, {', '.join(facts)} FROM segment"):
                 yield row if not first else (*key_of(row[0]), *_with_blob(row[1:], 2 + facts.index("sha256")))
 
-        count = 0
+        count, whole = 0, True
         marks = ", ".join("?" * (5 + len(facts)))
         try:
             for row in rows():
@@ -203,16 +186,18 @@ class _Rebuild:
                 count += 1
         except sqlite3.DatabaseError as error:
             unknown.append(f"what the old index said of recordings after the first {count} ({error})")
+            whole = False
         sets = [f"{name} = coalesce(segment.{name}, old.{name})" for name in facts]
         same = "old.camera = segment.camera AND old.start_us = segment.start_us AND old.sequence = segment.sequence"
         self._db.execute(
             f"UPDATE segment SET {', '.join(sets)} FROM old WHERE {same} AND old.size_bytes = segment.size_bytes"
         )
         names = ("camera", "start_us", "sequence", "end_us", "size_bytes", *facts)
-        self.unfinished -= self._db.execute(
+        ended = self._db.execute(
             f"INSERT INTO segment ({', '.join(names)}) SELECT {', '.join(f'old.{name}' for name in names)}"
             f" FROM old JOIN unended AS segment ON {same} AND old.size_bytes = segment.size_bytes"
         ).rowcount
+        self.segments, self.unfinished = self.segments + ended, self.unfinished - ended
         reason = f"coalesce(doomed, '{DeleteReason.MISSING}')"
         batch = "batch" if "batch" in facts else "NULL"
         self.vanished = self._db.execute(
@@ -221,16 +206,8 @@ class _Rebuild:
             f" AND NOT EXISTS (SELECT 1 FROM unended AS segment WHERE {same})",
             (now_us,),
         ).rowcount
-
-    def _each(self, old: sqlite3.Connection, query: str, insert: str, what: str, unknown: list[str]) -> int:
-        count = 0
-        try:
-            for row in old.execute(query):
-                self._db.execute(insert, row)
-                count += 1
-        except sqlite3.DatabaseError as error:
-            unknown.append(f"«{what}» of the old index after the first {count} ({error})")
-        return count
+        if not whole:
+            forget_hours(self._db)
 
 
 def _old(path: Path) -> sqlite3.Connection | None:
@@ -241,16 +218,12 @@ def _old(path: Path) -> sqlite3.Connection | None:
             continue
         old = sqlite3.connect(f"{candidate.absolute().as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None)
         try:
-            if _columns(old, "segment"):
+            if columns_of(old, "segment"):
                 return old
         except sqlite3.DatabaseError:
             pass
         old.close()
     return None
-
-
-def _columns(db: sqlite3.Connection, table: str) -> list[str]:
-    return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
 def _any(old: sqlite3.Connection) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edge_agent.buffer.index import DeleteReason, Holdings, Index
+from edge_agent.buffer.index_facts import Installed
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Gap, GapCause, Interval, Segment
@@ -150,12 +152,17 @@ def test_damage_is_looked_for_unless_the_agent_ended_in_order(tmp_path: Path) ->
     path = tmp_path / "index.sqlite"
     index = Index(path, HandClock())
     index.add([segment(n * 40) for n in range(2000)])
+    index.add_gap(gap := Gap(CAMERA, 5, 9, GapCause.CAMERA, "stalled"))
+    index.note_installed(CAMERA, Installed(4, None))
     index.close()
     content = bytearray(path.read_bytes())
-    middle = len(content) // 2 & ~4095
-    content[middle : middle + 4096] = os.urandom(4096)
+    with closing(sqlite3.connect(path)) as db:
+        page = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'segment'").fetchone()[0]
+    content[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
     path.write_bytes(content)
     Index(path, HandClock())._db.close()  # as a crash ends it
     again = Index(path, HandClock())
     assert again.holdings().files == 0
     assert [entry.name for entry in tmp_path.glob("*.damaged-*")]
+    assert again.gaps(CAMERA, Interval(0, US)) == [gap], "what no file says is taken from the damaged one"
+    assert again.installed(CAMERA) == Installed(4, None)

@@ -104,7 +104,7 @@ def test_what_the_day_logs_lost_comes_from_the_old_index_and_the_other_way_round
     lost = world.root / world.made[1].path
     os.utime(lost, ns=(1, 1))  # a copy without times
     result = rebuild(world.root, world.path, world.clock)
-    assert (result.unfinished, result.unhashed, result.vanished) == (0, 0, 0)
+    assert (result.segments, result.unfinished, result.unhashed, result.vanished) == (3, 0, 0, 0)
     assert world.rebuilt() == world.made
     assert third.exists()
 
