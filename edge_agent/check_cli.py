@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -77,7 +78,6 @@ def _checked(config: Config, deep: bool, repair: bool, progress: Callable[[float
     if not (repair and any(finding.rule.repair for finding in looked.findings)):
         return _Result(looked, running, deep)
     checkup.repair(looked.findings)
-    _give_back(config)
     left = still_there(looked, checkup.look(running=False, deep=False, progress=progress))
     repaired = tuple(finding for finding in looked.findings if finding not in left.findings)
     return _Result(left, running, deep, repaired)
@@ -92,17 +92,18 @@ def _lock(config: Config) -> Iterator[None]:
     """The data folder to oneself; BusyError while an agent runs."""
     if not config.data_dir.is_dir():
         raise UsageError(f"there is nothing to repair: {config.data_dir} is not there")
+    if os.geteuid() != (owner := config.data_dir.stat().st_uid):
+        # what somebody else made new here the agent could not write to
+        raise UsageError(f"{config.data_dir} belongs to user {_name_of(owner)}: --repair is for that user alone")
     with DataLock(config.data_dir, SystemClock(), patience_s=0):
         yield
 
 
-def _give_back(config: Config) -> None:
-    """What root made new belongs to whom the data folder belongs to, or the agent could not use it."""
-    if os.geteuid() != 0:
-        return
-    owner = config.data_dir.stat()
-    for path in (config.data_dir / "agent.lock", *config.data_dir.glob(f"{config.index_path.name}*")):
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 @contextmanager

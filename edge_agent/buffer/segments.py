@@ -219,13 +219,9 @@ class SegmentFile:
         return ArchiveError(f"camera {self.name.camera}: {self.path} {what}: {error.strerror}")
 
 
-def mark_torn(path: Path, end_us: int) -> None:
-    """Close from outside a file that its recorder could not close, so that it need not be examined again."""
-    mark(path, end_us, TORN_MODE)
-
-
 def mark(path: Path, end_us: int, mode: int) -> None:
-    """Set a file's end and mode (TORN_MODE, WHOLE_MODE) from outside, once its bytes are on the disk."""
+    """Close from outside a file that its recorder could not close, with its end and mode (TORN_MODE, WHOLE_MODE), once
+    its bytes are on the disk; so it need not be examined again."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:

@@ -14,6 +14,7 @@ import pytest
 from edge_agent.buffer import day_log
 from edge_agent.buffer.check import RULES, Kind, Weight
 from edge_agent.buffer.index import DeleteReason
+from edge_agent.errors import UsageError
 from edge_agent.model import Segment
 from edge_agent.trust.keys import write_secret_file
 from tests.faults.archive import Recordings, rewrite, without_hash
@@ -259,3 +260,13 @@ def test_the_command_says_what_is_wrong_and_what_a_repair_would_do_and_does_it(
     again = node.cli("archive", "check")
     assert (again.returncode, again.stderr) == (0, b"")
     assert b"nothing is wrong" in again.stdout
+
+
+@pytest.mark.root
+def test_a_repair_is_for_the_user_whose_data_it_is(recordings: Recordings) -> None:
+    recordings.record()
+    os.chown(recordings.folder, 65534, -1)
+    node = node_on(recordings.folder, recordings.folder, {"gate": "rtsp://127.0.0.1/x"})
+    refused = node.cli("archive", "check", "--repair")
+    assert refused.returncode == UsageError.exit_code
+    assert b"belongs to user nobody" in refused.stderr
