@@ -13,3 +13,15 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def replace_durably(path: Path, content: bytes) -> None:
+    """A file of mode 0600 with this content in place of the one before; a crash leaves one or the other, whole."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    fsync_folder(path.parent)
