@@ -12,7 +12,8 @@ import re
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _PLACE = struct.Struct("<qq")
 _AT_US = re.compile(rb'"at_us":(\d{1,18})\}\Z')
 _BATCH = 4096
 """Lines taken in at a time."""
+_NEIGHBOURS = 256
+"""Lines read at a time."""
 
 
 class JournalTree:
@@ -82,12 +85,22 @@ class JournalTree:
         start, end = self._end_of(index), self._end_of(index + 1)
         return os.pread(self._journal_fd, end - start - 1, start)
 
+    def lines(self, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """Several lines with their indices, which ascend; neighbours are read together."""
+        at = 0
+        while at < len(indices):
+            first = indices[at]
+            after = bisect_left(indices, first + _NEIGHBOURS, at)
+            ends = self._ends(first, indices[after - 1] + 1)
+            block = os.pread(self._journal_fd, ends[-1] - ends[0], ends[0])
+            for index in indices[at:after]:
+                start, end = ends[index - first] - ends[0], ends[index - first + 1] - ends[0]
+                yield index, block[start : end - 1]
+            at = after
+
     def times(self) -> array[int]:
         """When each line was, in microseconds; that of an unreadable one is its predecessor's."""
-        pairs = array("q", os.pread(self._places, self.count * _PLACE.size, 0))
-        if sys.byteorder == "big":
-            pairs.byteswap()
-        return pairs[1::2]
+        return self._numbers(0, self.count)[1::2]
 
     def hash_of(self, low: int, high: int) -> bytes:
         """Of the tree over the lines from `low` up to, without, `high`; a range as RFC 6962 divides trees."""
@@ -137,6 +150,16 @@ class JournalTree:
         if len(found) != HASH_BYTES:
             raise IndexError(f"the journal's tree has no subtree {number} of {1 << level} lines")
         return found
+
+    def _ends(self, low: int, high: int) -> list[int]:
+        """The byte where each line from `low` to `high`, without, begins, and where the last ends."""
+        return [self._end_of(low), *self._numbers(low, high)[::2]]
+
+    def _numbers(self, low: int, high: int) -> array[int]:
+        pairs = array("q", os.pread(self._places, (high - low) * _PLACE.size, low * _PLACE.size))
+        if sys.byteorder == "big":
+            pairs.byteswap()
+        return pairs
 
     def _end_of(self, count: int) -> int:
         return self._place(count)[0]
