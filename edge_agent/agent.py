@@ -32,6 +32,7 @@ from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.health import ArchiveProbe, NodeProbe
+from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.messages import (
     AlarmRaised,
     CameraChanged,
@@ -45,8 +46,11 @@ from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.toml_file import read_secret
 from edge_agent.trust.age import Identity
+from edge_agent.trust.checkpoint import origin_of
 from edge_agent.trust.door import Door
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
+from edge_agent.trust.journal_log import JournalLog
+from edge_agent.trust.node_key import node_signing_key
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.uplink.commands import Commands
@@ -109,6 +113,11 @@ class Agent:
         rule = rule_of(keep.days, keep.max_size, keep.min_free)
         self._deleter = Deleter(config.archive_dir, self._index, rule, clock, Ballast(data / "ballast"))
         self._journal = Journal(config.journal_path, clock)
+        key = node_signing_key(data, signed_before=config.checkpoint_path.exists())
+        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key)
+        self._checkpoint: str | None = None
+        self._unsigned = ""
+        self._gap_notes = GapNotes()
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock)
@@ -142,6 +151,8 @@ class Agent:
                 Periodic("alive", ALIVE_S, self._ledger.alive),
                 Periodic("hours", 60, self._seal_hours),
                 Periodic("receipts", 3600, self._roll_up),
+                Periodic("gaps", 600, self._note_gaps),
+                Periodic("checkpoint", max(1, round(config.health_every_s)), self._sign),
                 Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
                 Periodic("retention", 30, self._sweep),
                 Periodic("refusals", 60, self._door.settle),
@@ -155,7 +166,7 @@ class Agent:
 
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
-        self._note(JournalEntry(JournalKind.START, Outcome.DONE, reason=f"edge-agent {__version__}"))
+        self._note_start()
         unfinished = self._ledger.reconcile()
         self._recorder.look()
         try:
@@ -177,7 +188,9 @@ class Agent:
             socket.close()
             self._stop_children()
             self._door.settle(now=True)
+            self._note_gaps()
             self._note(JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
+            self._sign()
             if self._node:
                 self._node.stop()
             with suppress(ArchiveError):
@@ -203,6 +216,7 @@ class Agent:
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
             clock_synchronised=self._clock.synchronised(),
+            checkpoint=self._checkpoint,
             cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day),
         )
 
@@ -275,6 +289,7 @@ class Agent:
         match message:
             case SegmentOpened():
                 for gap in self._ledger.opened(message):
+                    self._gap_notes.add(gap)
                     _log.warning(
                         "camera %s: %.1f s are missing (%s: %s)",
                         gap.camera,
@@ -458,6 +473,32 @@ class Agent:
 
     def _roll_up(self) -> None:
         self._rolling = roll_up(self._index, self._clock.utc_us())
+
+    def _note_start(self) -> None:
+        before = None
+        try:
+            self._log.settle()
+            before = self._journal.last(JournalKind.START)
+        except ArchiveError as error:
+            _log.critical("the journal can't be trusted: %s", error)
+        for entry in start_entries(before, __version__, configuration_hash(self._config)):
+            self._note(entry)
+        self._sign()
+
+    def _note_gaps(self) -> None:
+        for entry in self._gap_notes.take():
+            self._note(entry)
+
+    def _sign(self) -> None:
+        """Vouch for the journal as it is now; health tells it.  Where that can't be, it is said once."""
+        unsigned = ""
+        try:
+            self._checkpoint = str(self._log.checkpoint())
+        except ArchiveError as error:
+            self._checkpoint, unsigned = None, str(error)
+        if unsigned and unsigned != self._unsigned:
+            _log.critical("the journal is not signed: %s", unsigned)
+        self._unsigned = unsigned
 
     def _note(self, entry: JournalEntry) -> None:
         """What is no access: recording goes on when the journal can't."""

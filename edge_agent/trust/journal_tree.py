@@ -14,9 +14,9 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from edge_agent.files import hand_over
 from edge_agent.trust.merkle import HASH_BYTES, Frontier, consistency_by, inclusion_by, leaf_hash, node_hash, split
 
 _PLACE = struct.Struct("<qq")
@@ -195,13 +195,8 @@ def lines_between(fd: int, start: int, end: int) -> Iterator[bytes]:
 
 
 def _side_file(path: Path, journal_fd: int) -> int:
-    """Opened, or made for the journal's owner: root at the node must not lock the agent out."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path, flags, 0o600)
-    owner = os.fstat(journal_fd)
-    if os.geteuid() == 0 and os.fstat(fd).st_uid != owner.st_uid:
-        with suppress(OSError):
-            os.fchown(fd, owner.st_uid, owner.st_gid)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    hand_over(fd, os.fstat(journal_fd))
     return fd
 
 
