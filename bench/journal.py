@@ -1,7 +1,7 @@
 """The journal of a busy year: how large it is, how fast it grows, proves, answers and opens again.
 
-`python -m bench.journal [--entries 300000] [--dir FOLDER] [--json]`.  The folder should be on the disk that counts; each
-append waits for it.  An entry is what an export, a status or an hour's root leaves.
+`python -m bench.journal [--entries 300000] [--dir FOLDER] [--json]`.  The folder should be on the disk that counts,
+for each append waits for it.  An entry is what an export, a status or an hour's root leaves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bench.report import Figure, print_figures
 from edge_agent.clock import US, SystemClock
 from edge_agent.model import PersonId
-from edge_agent.trust.audit import AuditPage, AuditQuery, answer, open_page, sign_page
+from edge_agent.trust.audit import AuditPage, AuditQuery, answer, open_page
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.journal_check import check_journal
 from edge_agent.trust.journal_log import JournalLog
@@ -89,7 +89,7 @@ def measure(count: int, folder: Path) -> list[Figure]:
             return answer(tree, log.checkpoint_of(tree), query)
 
     def month_of(**conditions: str) -> float:
-        query = AuditQuery(start_us=month[0], end_us=month[1], seen=count // 3, **conditions)  # type: ignore[arg-type]
+        query = AuditQuery.model_validate({"start_us": month[0], "end_us": month[1], "seen": count // 3, **conditions})
         return worst_ms(lambda _: ask(query), 7)
 
     step = max(1, count // 101)
@@ -102,7 +102,7 @@ def measure(count: int, folder: Path) -> list[Figure]:
         "what is not there": month_of(number="0000/2026"),
     }
     query = AuditQuery(start_us=month[0], end_us=month[1], seen=count // 3)
-    token = sign_page(ask(query), log._secret)
+    token = log.audit(query)
     opened_ms = worst_ms(lambda _: open_page(token, log.key, query), 5)
     reopen_ms = worst_ms(lambda _: log.settle(), 3)
     for suffix in (".hashes", ".places"):

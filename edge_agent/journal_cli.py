@@ -143,7 +143,9 @@ def _log(config: Path) -> JournalLog:
     settings = _settings(config)
     path = _key_file(settings)
     journal = Journal(settings.journal_path, SystemClock())
-    return JournalLog(journal, settings.checkpoint_path, origin_of(settings.audience), load_key(path))
+    log = JournalLog(journal, settings.checkpoint_path, origin_of(settings.audience), load_key(path))
+    log.settle()  # the agent may not have run since a power cut
+    return log
 
 
 def _key_file(settings: Config) -> Path:

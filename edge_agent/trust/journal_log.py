@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.errors import ArchiveError, NotFoundError
 from edge_agent.files import replace_durably
-from edge_agent.trust.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from edge_agent.trust.audit import AuditQuery, answer, sign_page
+from edge_agent.trust.checkpoint import Checkpoint, cosignatures, open_checkpoint, sign_checkpoint
 from edge_agent.trust.journal import Journal
 from edge_agent.trust.journal_tree import JournalTree
 from edge_agent.trust.node_key import journal_key
@@ -79,14 +81,29 @@ class JournalLog:
             raise BrokenJournalError(f"the journal's entry {index} is not the one that was appended") from error
         return proof
 
-    def keep_cosigned(self, note: Note) -> None:
-        """Keep what witnesses added to the newest checkpoint; ArchiveError when it is another one."""
-        before = self._signed()
-        if before is None or before[0].text != note.text:
-            raise ArchiveError("cosigned is another checkpoint than this node's newest")
-        added = [one for one in note.signatures if one not in before[0].signatures]
-        if added:
-            self._keep(before[0].plus(*added))
+    def audit(self, query: AuditQuery) -> bytes:
+        """The signed page that answers a question (`audit.py`)."""
+        with self.journal.tree() as tree:
+            try:
+                page = answer(tree, self.checkpoint_of(tree), query)
+            except IndexError as error:
+                raise BrokenJournalError(f"the journal's tree contradicts itself: {error}") from error
+        return sign_page(page, self._secret)
+
+    def keep_cosigned(self, note: Note, witnesses: Iterable[NoteKey]) -> None:
+        """Keep what these witnesses added to the newest checkpoint, nothing else.  ArchiveError when it is another
+        checkpoint, BadNoteError when a cosignature does not fit."""
+        with self.journal.tree():  # nobody signs a newer one meanwhile
+            before = self._signed()
+            if before is None or before[0].text != note.text:
+                raise ArchiveError("cosigned is another checkpoint than this node's newest")
+            known = tuple(witnesses)
+            cosignatures(note, known)
+            kept = before[0].signatures
+            added = [one for one in note.signatures if one not in kept and any(one.is_by(key) for key in known)]
+            replaced = [one for one in kept if not any(one.name == new.name for new in added)]
+            if added:
+                self._keep(Note(note.text, (*replaced, *added)))
 
     def _signed(self) -> tuple[Note, Checkpoint] | None:
         try:

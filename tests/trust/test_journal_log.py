@@ -290,12 +290,16 @@ def test_the_same_checkpoint_is_not_signed_twice_and_keeps_its_witnesses(node: N
     other = Ed25519PrivateKey.generate()
     witness = NoteKey("desk/one", public_key_of(other), SignatureKind.COSIGNATURE)
     cosigned = cosign(note, witness.name, other, 1_790_000_000)
-    node.log.keep_cosigned(cosigned)
+    stranger = cosign(cosigned, "desk/stranger", Ed25519PrivateKey.generate(), 1_790_000_000)
+    node.log.keep_cosigned(stranger, [witness])
+    assert node.log.checkpoint() == cosigned
+    node.log.keep_cosigned(cosign(note, witness.name, other, 1_790_000_005), [witness])
+    assert len(node.log.checkpoint().signatures) == 2
     assert [one.witness for one in cosignatures(node.log.checkpoint(), [witness])] == [witness]
     node.grow(1)
     assert cosignatures(node.log.checkpoint(), [witness]) == []
     with pytest.raises(ArchiveError, match="another checkpoint"):
-        node.log.keep_cosigned(cosigned)
+        node.log.keep_cosigned(cosigned, [witness])
 
 
 def test_a_checkpoint_file_that_is_damaged_or_of_another_key_stops_signing_and_is_kept(node: Node) -> None:
