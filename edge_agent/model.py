@@ -158,6 +158,9 @@ class Hold:
     """When it was entered."""
     ended_us: int | None = None
     ended_by: str = ""
+    """Who carried out the order to end it."""
+    end_order_number: str = ""
+    end_ordered_by: str = ""
 
     def covers(self, camera: CameraId, interval: Interval) -> bool:
         """Whether it keeps anything of `interval`."""

@@ -55,7 +55,7 @@ def test_what_was_entered_is_there_after_opening_again(tmp_path: Path) -> None:
 
 def test_a_deletion_leaves_a_receipt_and_survives_a_crash_in_the_middle(index: Index) -> None:
     index.add([segment(0), segment(60)])
-    index.doom([segment(0)], DeleteReason.AGE)
+    index.doom([(segment(0), DeleteReason.AGE)])
     assert index.segments(CAMERA, Interval(0, 60 * US)) == []
     assert index.doomed() == [(segment(0), "age")]
     index.gone(index.doomed(), 5 * US)

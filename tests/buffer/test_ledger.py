@@ -57,9 +57,9 @@ class IndexOnFullDisk(Index):
 
     full = True
 
-    def add(self, segments: Iterable[Segment]) -> None:
+    def add(self, segments: Iterable[Segment], *, clock_trusted: bool = True) -> None:
         self._check()
-        super().add(segments)
+        super().add(segments, clock_trusted=clock_trusted)
 
     def add_gap(self, gap: Gap) -> None:
         self._check()
