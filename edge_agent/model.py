@@ -80,7 +80,7 @@ class ClockTrust(StrEnum):
     SYNCED = "synced"
     """The node's clock followed a time server when the segment began."""
     FREE = "free"
-    """The node's clock ran by itself, not set by any time server since the node booted."""
+    """The node's clock ran by itself: no time server was heard since it booted or was set, or for 9 hours."""
     CARRIED = "carried"
     """A clock jumped: the times were carried over the jump, and are only known to follow one another."""
 
