@@ -13,6 +13,8 @@ from edge_agent.model import CameraId, Segment
 DAY_US = 86_400 * US
 UNDATED = 1 << 61
 """Age marks from here on say only in which order recordings came in; no date reaches so far."""
+EARLIEST_US = 1_704_067_200 * US
+"""2024: what says it is older comes from a clock that was never set."""
 RESUME_PART = 20
 RESUME_MOST = 10**9
 """A stopped recording goes on when a twentieth of what was missing is free, at most 1 GB: not at every freed file."""

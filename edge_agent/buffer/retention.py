@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
 
+from edge_agent.buffer.day_log import remove_with_folder
 from edge_agent.buffer.holds import Held, Holds
 from edge_agent.buffer.index import DeleteReason, Index
+from edge_agent.buffer.index_marks import FIRST, LAST, place_of
 from edge_agent.buffer.promise import Aged, OnFull, Rule, Space, first_to_lose, until_it_fits
 from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
@@ -207,13 +209,13 @@ class Deleter:
 
     def _unheld(self, camera: CameraId, held: Held) -> Iterator[Aged]:
         """A camera's recordings that may go, by age mark; a held stretch is stepped over in one."""
-        after = (-1, "")
+        after = FIRST
         while found := self._index.by_age(camera, after, BATCH):
             for aged in found:
-                after = (aged.mark_us, aged.segment.path)
+                after = place_of(aged)
                 beyond = held.beyond(camera, aged.mark_us)
                 if beyond is not None:
-                    after = (beyond - 1, _AFTER_ALL_PATHS)
+                    after = (beyond - 1, LAST, LAST)
                     break
                 if not held.keeps(aged):
                     yield aged
@@ -235,7 +237,7 @@ class Deleter:
 
     def _with_last_hour(self, space: Space) -> Space:
         now_us = self._clock.utc_us()
-        recorded, freed = self._index.came_and_went(now_us - HOUR_US, now_us, DeleteReason.SPACE)
+        recorded, freed = self._index.came_and_went(now_us - HOUR_US, now_us)
         return Space(space.held, space.free, recorded, freed)
 
     def _delete(self, doomed: Sequence[tuple[Segment, str]]) -> None:
@@ -255,12 +257,8 @@ class Deleter:
         _log.info("deleted %d recordings, the oldest of %s", len(doomed), doomed[0][0].camera)
 
 
-_AFTER_ALL_PATHS = "\U0010ffff"
-
-
 def _sync_or_remove(folder: Path) -> None:
-    """Make the unlinks durable; an empty day's folder goes with its last file."""
+    """Make the unlinks durable; a day's folder goes with its last recording, its log too."""
     with suppress(FileNotFoundError):
         fsync_folder(folder)
-    with suppress(OSError):
-        folder.rmdir()
+    remove_with_folder(folder)

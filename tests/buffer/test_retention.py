@@ -281,7 +281,7 @@ def test_a_long_held_stretch_is_stepped_over_by_the_index(place: Place) -> None:
     place.index._db.set_trace_callback(steps.append)
     chosen = place.deleter._choose(place.deleter._space(), clock_trusted=True)
     assert [one.end_us for one, _ in chosen] == [ago(15), ago(14)]
-    assert sum("mark_us" in step for step in steps) <= 4
+    assert sum("age_us" in step for step in steps) <= 4
 
 
 def test_candidates_are_found_by_an_index_and_not_by_searching(place: Place) -> None:
@@ -291,6 +291,9 @@ def test_candidates_are_found_by_an_index_and_not_by_searching(place: Place) -> 
     place.sweep()
     place.deleter.standing(clock_trusted=True)
     place.index._db.set_trace_callback(None)
-    for step in {step for step in steps if step.startswith(("SELECT", "UPDATE")) and "sum(size_bytes)" not in step}:
+    asked = {step for step in steps if step.startswith(("SELECT", "UPDATE"))}
+    assert len(asked) >= 5
+    for step in asked:
         plan = [row[3] for row in place.index._db.execute(f"EXPLAIN QUERY PLAN {step}")]
-        assert all("SCAN" not in line and "TEMP B-TREE" not in line for line in plan), (step, plan)
+        bad = ("SCAN segment", "SCAN receipt", "TEMP B-TREE")
+        assert not [line for line in plan if line.startswith(bad) or "TEMP B-TREE" in line], (step, plan)
