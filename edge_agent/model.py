@@ -221,3 +221,17 @@ class Alarm:
     """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
     picture: bytes | None = None
     """JPEG with the box drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAlarm:
+    """One message of the life of an alarm of the node itself, not of one of its cameras."""
+
+    alarm_id: str
+    code: str
+    """For programs: lower-case letters, digits and `_`, the same whatever the words."""
+    phase: AlarmPhase
+    at_us: int
+    started_us: int
+    uk: str
+    en: str
