@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from edge_agent import __version__
 from edge_agent.archive_alarms import ArchiveAlarms
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
+from edge_agent.buffer.hours import roll_up, seal_next
 from edge_agent.buffer.index import Index
+from edge_agent.buffer.index_facts import Loss
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
@@ -44,7 +47,7 @@ from edge_agent.messages import (
     SegmentClosed,
     SegmentOpened,
 )
-from edge_agent.model import Alarm, CameraFault, CameraId, Interval, NodeAlarm
+from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause, Interval, NodeAlarm
 from edge_agent.node_alarms import NodeAlarms
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.toml_file import read_secret
@@ -63,7 +66,7 @@ from edge_agent.uplink.node import NodeLink, is_online
 from edge_agent.uplink.payloads import CameraReport, Gaps, Health, Reply, Undelivered, encode, trouble
 from edge_agent.uplink.topics import Topics
 from edge_agent.watchdog import Watchdog
-from edge_agent.when import from_us
+from edge_agent.when import from_us, iso_utc
 
 _log = logging.getLogger(__name__)
 RECORDER, WATCHER, EXPORTER = "recorder", "watcher", "exporter"
@@ -71,6 +74,11 @@ STOP_S = 8.0
 """What the children get to finish their files."""
 LOOP_S = 0.5
 WAIT = 'the archive is full and on_full = "stop": recording waits for room'
+ALIVE_S = 30
+LEISURE_S = 0.08
+"""Between two slices of what can wait."""
+SLICE_S = 0.02
+HOURS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +148,7 @@ class Agent:
             config,
             self._door,
             self._exports,
-            HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, clock),
+            HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
             self.health,
             self._has_footage,
             self._broadcast,
@@ -150,8 +158,14 @@ class Agent:
         self._watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
         self._exporter: Child | None = None
         self._more_to_sweep = False
+        self._auditing = True
+        self._rolling: Iterator[object] = iter(())
+        self._leisure_at = 0.0
         self._ticker = Ticker(
             [
+                Periodic("alive", ALIVE_S, self._ledger.alive),
+                Periodic("hours", 60, self._seal_hours),
+                Periodic("receipts", 3600, self._roll_up),
                 Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
                 Periodic("retention", 30, self._keep_the_promise),
                 *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
@@ -173,7 +187,11 @@ class Agent:
         if self._deleter.must_wait():
             self._wait = WAIT
         self._recorder.look()
-        self._ledger.recover(unfinished)
+        try:
+            self._ledger.recover(unfinished)
+            self._ledger.begin(camera.camera_id for camera in self._config.camera)
+        except ArchiveError as error:
+            _log.error("the time before this start is not accounted for: %s", error)
         socket = LocalSocket(self._config.socket_path, self._take_local)
         try:
             if self._node:
@@ -192,6 +210,8 @@ class Agent:
             self._note(JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
             if self._node:
                 self._node.stop()
+            with suppress(ArchiveError):
+                self._ledger.alive(ended=True)
             self._index.close()
 
     def health(self) -> Health:
@@ -219,7 +239,8 @@ class Agent:
     def _turn(self) -> None:
         """One turn of the loop: an event if there is one, then what is due."""
         try:
-            event = self._events.get(timeout=0.0 if self._more_to_sweep else self._ticker.idle_s(LOOP_S))
+            idle_s = self._ticker.idle_s(LEISURE_S if self._auditing else LOOP_S)
+            event = self._events.get(timeout=0.0 if self._more_to_sweep else idle_s)
         except queue.Empty:
             event = None
         try:
@@ -239,8 +260,24 @@ class Agent:
         except EdgeError as error:
             _log.error("%s", error)
         self._ticker.run_due()
+        self._use_leisure()
         if self._recorder.alive:
             self._watchdog.progress()
+
+    def _use_leisure(self) -> None:
+        """A short slice of what can wait, while nobody waits for the loop."""
+        now = self._clock.monotonic()
+        if not self._events.empty() or now - self._leisure_at < LEISURE_S:
+            return
+        self._leisure_at = now
+        try:
+            if self._auditing:
+                self._auditing = False  # an error ends it
+                self._auditing = self._ledger.audit(SLICE_S)
+            else:
+                next(self._rolling, None)
+        except EdgeError as error:
+            _log.error("%s", error)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -283,6 +320,9 @@ class Agent:
             case CameraChanged(camera=camera):
                 self._more_to_sweep |= message.fault is CameraFault.DISK
                 _log.info("camera %s: %s %s", camera, message.state, message.detail)
+                if message.state is CameraState.LOST:
+                    cause = message.fault.gap_cause if message.fault else GapCause.CAMERA
+                    self._ledger.lost(camera, Loss(cause, message.detail))
                 for alarm in self._cameras.recorder_says(message):
                     self._alarm(alarm)
                 if self._node:
@@ -311,6 +351,8 @@ class Agent:
             self._recorder.ended()
             self._cameras.recorder_died()
             self._ledger.recover_open()
+            for camera in self._config.camera:
+                self._ledger.lost(camera.camera_id, Loss(GapCause.PROCESS, f"the recorder ended ({code})"))
         elif child == WATCHER:
             assert self._watcher is not None
             self._watcher.ended()
@@ -499,6 +541,20 @@ class Agent:
             return
         if found:
             _log.error("%d holds were lost with the documents and made again from the journal", len(found))
+
+    def _seal_hours(self) -> None:
+        """Roots of the hours that are over; each is journalled, if need be at a later time."""
+        for _ in range(HOURS_AT_ONCE):
+            if seal_next(self._index, self._clock.utc_us()) is None:
+                break
+        for hour in self._index.unjournalled(HOURS_AT_ONCE):
+            reason = f"{hour.count} recordings that ended within the hour"
+            args = {"hour": iso_utc(hour.hour_us), "batch": hour.batch, "count": hour.count, "root": hour.root.hex()}
+            self._journal.append(JournalEntry(JournalKind.SEGMENTS, Outcome.DONE, reason=reason, args=args))
+            self._index.note_journalled([hour])
+
+    def _roll_up(self) -> None:
+        self._rolling = roll_up(self._index, self._clock.utc_us())
 
     def _note(self, entry: JournalEntry) -> None:
         """What is no access: recording goes on when the journal can't."""

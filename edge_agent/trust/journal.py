@@ -30,6 +30,8 @@ class JournalKind(StrEnum):
     START = "start"
     STOP = "stop"
     DELETION = "deletion"
+    SEGMENTS = "segments"
+    """The Merkle root of an hour's recordings."""
 
 
 class Outcome(StrEnum):
