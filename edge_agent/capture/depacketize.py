@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_agent.capture.rtp import RtpPacket
 from edge_agent.capture.source import VideoCodec
@@ -47,8 +48,7 @@ class Arrival:
     monotonic: float
 
 
-@dataclass(frozen=True, slots=True)
-class AccessUnit:
+class AccessUnit(NamedTuple):
     data: bytes
     """Of pictures each NAL unit behind four bytes of its length, of AAC a raw frame."""
     ticks: int
