@@ -34,10 +34,12 @@ from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
 from edge_agent.clock import Clock
-from edge_agent.clock_trust import ClockTrustKeeper
+from edge_agent.clock_trust import ClockStep
+from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.health import NodeProbe
+from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import (
     AlarmRaised,
     CameraChanged,
@@ -121,7 +123,7 @@ class Agent:
         self._restore_holds()
         rule = rule_of(config)
         self._deleter = Deleter(config.archive_dir, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
-        self._clock_trust = ClockTrustKeeper()
+        self._clock_watch = ClockWatch(self._documents, clock, boot_id(), self._clock_stepped)
         self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
         self._archive_alarms = ArchiveAlarms(self._node_alarms, rule, clock)
         self._wait = ""
@@ -233,6 +235,7 @@ class Agent:
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
+            clock_synchronised=self._clock.synchronised(),
             cameras=self._cameras.reports(self._gaps_of_a_day),
         )
 
@@ -490,14 +493,15 @@ class Agent:
             self._sweep()
         finally:
             self._journal_swept()
-            self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_trust.trusted))
+            self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_watch.trusted))
 
     def _look_at_the_clock(self) -> None:
-        before = self._clock_trust.trusted
-        self._clock_trust.observe(self._clock)
-        self._ledger.clock_trusted = self._clock_trust.trusted
-        if self._clock_trust.trusted != before:
-            _log.warning("%s", self._clock_trust.reason)
+        self._clock_watch.look()
+        self._ledger.clock_trusted = self._clock_watch.trusted
+
+    def _clock_stepped(self, step: ClockStep) -> None:
+        args = {"before_us": step.before_us, "after_us": step.after_us, "synchronised": step.synchronised}
+        self._note(JournalEntry(JournalKind.CLOCK, Outcome.DONE, reason=step.words, args=args))
 
     def _look_for_room(self) -> None:
         """With `on_full = "stop"`: tell the recorder when to wait and when to go on."""
@@ -515,7 +519,7 @@ class Agent:
 
     def _sweep(self) -> None:
         self._more_to_sweep = False
-        swept = self._deleter.sweep(clock_trusted=self._clock_trust.trusted)
+        swept = self._deleter.sweep(clock_trusted=self._clock_watch.trusted)
         self._swept += swept
         self._more_to_sweep = swept.more
         self._ledger.settle()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edge_agent.config import Camera
 from edge_agent.messages import CameraChanged, CameraStats
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, CameraState
-from edge_agent.uplink.payloads import CameraReport, Gaps, shown
+from edge_agent.uplink.payloads import CameraReport, Gaps, camera_clock_words, shown
 
 
 @dataclass(slots=True)
@@ -96,6 +96,9 @@ class Cameras:
             last_frame_us=stats.last_frame_us if stats else None,
             gaps_24h=gaps,
             watcher=known.watching.state if known.watching else None,
+            clock_offset_s=stats.clock_offset_s if stats else None,
+            clock_drift_ppm=stats.clock_drift_ppm if stats else None,
+            clock_warning=camera_clock_words(stats.clock_offset_s, stats.clock_jump_s) if stats else None,
         )
 
 

@@ -126,7 +126,12 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
     troubles = [
         Text(printable(getattr(trouble.text, texts.language), 300), _STYLES[Level.BAD]) for trouble in health.troubles
     ]
-    return Group(Text(f"{node.site}/{node.node}", "bold"), facts, *troubles, Text(), table)
+    warnings = [
+        Text(f"{camera}: {printable(getattr(report.clock_warning, texts.language), 200)}", _STYLES[Level.WARNING])
+        for camera, report in sorted(health.cameras.items())
+        if report.clock_warning is not None
+    ]
+    return Group(Text(f"{node.site}/{node.node}", "bold"), facts, *troubles, Text(), table, *warnings)
 
 
 def _fitting(groups: list[list[Row]], room: int) -> tuple[list[list[Row]], int]:
