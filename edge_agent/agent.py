@@ -19,7 +19,7 @@ from edge_agent import __version__
 from edge_agent.archive_alarms import ArchiveAlarms
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
-from edge_agent.buffer.hours import roll_up, seal_next
+from edge_agent.buffer.hours import journal_hours, roll_up
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.index_facts import Loss
 from edge_agent.buffer.ledger import Ledger
@@ -68,7 +68,7 @@ from edge_agent.uplink.node import NodeLink, is_online
 from edge_agent.uplink.payloads import CameraReport, Gaps, Health, Reply, Undelivered, encode, trouble
 from edge_agent.uplink.topics import Topics
 from edge_agent.watchdog import Watchdog
-from edge_agent.when import from_us, iso_utc
+from edge_agent.when import from_us
 
 _log = logging.getLogger(__name__)
 RECORDER, WATCHER, EXPORTER = "recorder", "watcher", "exporter"
@@ -80,7 +80,6 @@ ALIVE_S = 30
 LEISURE_S = 0.08
 """Between two slices of what can wait."""
 SLICE_S = 0.02
-HOURS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,15 +546,7 @@ class Agent:
             _log.error("%d holds were lost with the documents and made again from the journal", len(found))
 
     def _seal_hours(self) -> None:
-        """Roots of the hours that are over; each is journalled, if need be at a later time."""
-        for _ in range(HOURS_AT_ONCE):
-            if seal_next(self._index, self._clock.utc_us()) is None:
-                break
-        for hour in self._index.unjournalled(HOURS_AT_ONCE):
-            reason = f"{hour.count} recordings that ended within the hour"
-            args = {"hour": iso_utc(hour.hour_us), "batch": hour.batch, "count": hour.count, "root": hour.root.hex()}
-            self._journal.append(JournalEntry(JournalKind.SEGMENTS, Outcome.DONE, reason=reason, args=args))
-            self._index.note_journalled([hour])
+        journal_hours(self._index, self._journal, self._clock.utc_us())
 
     def _roll_up(self) -> None:
         self._rolling = roll_up(self._index, self._clock.utc_us())

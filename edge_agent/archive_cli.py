@@ -28,7 +28,7 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Config, load
 from edge_agent.errors import ArchiveError, NotFoundError, UsageError
 from edge_agent.files import fsync_folder
-from edge_agent.model import CameraId, Gap, Interval, Segment, uncovered
+from edge_agent.model import CameraId, Interval, Segment
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json, progress_console
 from edge_agent.trust.age import AgeWriter, Recipient, load_identities
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
@@ -36,7 +36,6 @@ from edge_agent.trust.policy import Access, Action
 from edge_agent.when import iso_utc, parse_duration, parse_when, spoken
 
 archive_app = app_of("archive", "Find, play and export recordings, by camera, date and time.")
-JITTER_US = 500_000
 
 CameraArgument = Annotated[str, typer.Argument(help="The camera's id; `archive list` shows them.")]
 FromOption = Annotated[
@@ -48,7 +47,7 @@ ToOption = Annotated[str | None, typer.Option("--to", help="End, said like --fro
 
 
 @dataclass(frozen=True, slots=True)
-class _Archive:
+class Archive:
     config: Config
     clock: Clock
     index: Index
@@ -83,7 +82,7 @@ class _Archive:
 
 
 @contextmanager
-def _open(path: Path, *, unseal: bool) -> Iterator[_Archive]:
+def open_archive(path: Path, *, unseal: bool) -> Iterator[Archive]:
     config, clock = load(path), SystemClock()
     if not config.index_path.exists():
         raise NotFoundError(f"nothing was recorded yet: {config.index_path} is not there")
@@ -92,7 +91,7 @@ def _open(path: Path, *, unseal: bool) -> Iterator[_Archive]:
     identities = load_identities(config.identity_path) if unseal else []
     index = Index(config.index_path, clock, read_only=True)
     try:
-        yield _Archive(config, clock, index, Library(config.archive_dir, index, identities, clock))
+        yield Archive(config, clock, index, Library(config.archive_dir, index, identities, clock))
     finally:
         index.close()
 
@@ -107,51 +106,12 @@ def _list(
     as_json: JsonOption = False,
 ) -> None:
     """What there is: all cameras in sum, or one camera's recordings of an interval (the last hour by default)."""
-    with _open(config, unseal=False) as archive:
+    with open_archive(config, unseal=False) as archive:
         if camera is None:
             _print_holdings(archive, as_json)
         else:
             name = archive.camera(camera)
             _print_segments(archive, archive.library.segments(name, archive.interval(start, length, end)), as_json)
-
-
-@archive_app.command("show")
-def _show(
-    camera: CameraArgument,
-    config: ConfigOption = DEFAULT_CONFIG,
-    start: FromOption = None,
-    length: ForOption = None,
-    end: ToOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Account for an interval: what is recorded, what is missing and why (the last hour by default)."""
-    with _open(config, unseal=False) as archive:
-        name, interval = archive.camera(camera), archive.interval(start, length, end)
-        recorded = [s.interval.clipped(interval) for s in archive.library.segments(name, interval)]
-        holes = uncovered(interval, recorded, JITTER_US)
-        gaps = archive.index.gaps(name, interval)
-        rows = [_Row(hole, *_cause(hole, gaps)) for hole in holes]
-        rows += [_Row(piece, "", "recorded") for piece in uncovered(interval, holes)]
-        rows.sort(key=lambda row: row.interval)
-        missing = sum(hole.seconds for hole in holes)
-        if as_json:
-            print_json(
-                {
-                    "camera": name,
-                    "recorded_s": round(interval.seconds - missing, 3),
-                    "missing_s": round(missing, 3),
-                    "parts": [row.json() for row in rows],
-                }
-            )
-            return
-        table = _timetable("seconds", "")
-        table.title = f"{name}: {interval.seconds - missing:.0f} s recorded, {missing:.0f} s missing"
-        for row in rows:
-            style = "red" if row.cause else "green"
-            words = f"missing: {row.cause}, {row.words}" if row.cause else row.words
-            ends = (archive.say(row.interval.start_us), archive.say(row.interval.end_us))
-            table.add_row(*ends, f"{row.interval.seconds:.1f}", words, style=style)
-        console().print(table)
 
 
 @archive_app.command("export")
@@ -170,7 +130,7 @@ def _export(
 ) -> None:
     """Make one playable MP4 of an interval, cut to it."""
     sealed_to = Recipient.parse(recipient) if recipient else None
-    with _open(config, unseal=True) as archive:
+    with open_archive(config, unseal=True) as archive:
         name, interval = archive.camera(camera), archive.interval(start, length, end)
         args: dict[str, Any] = {"camera": name, "start_us": interval.start_us, "end_us": interval.end_us}
         args |= {"recipient": recipient or "nobody: plain", "out": str(out)}
@@ -195,7 +155,7 @@ def _play(
     reason: Annotated[str, typer.Option(help="Why; it stands in the journal.")] = "",
 ) -> None:
     """Show an interval in ffplay or mpv where there is one and a screen, else write the MP4 to standard output."""
-    with _open(config, unseal=True) as archive:
+    with open_archive(config, unseal=True) as archive:
         name, interval = archive.camera(camera), archive.interval(start, length, end)
         args: dict[str, Any] = {"camera": name, "start_us": interval.start_us, "end_us": interval.end_us}
         with _journalled(archive, args | {"out": "player"}, reason):
@@ -217,26 +177,7 @@ def _play(
                     return  # the window was closed
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    interval: Interval
-    cause: str
-    words: str
-
-    def json(self) -> dict[str, Any]:
-        times = {"from": iso_utc(self.interval.start_us), "to": iso_utc(self.interval.end_us)}
-        return {**times, "seconds": round(self.interval.seconds, 3), "cause": self.cause or None, "words": self.words}
-
-
-def _cause(hole: Interval, gaps: list[Gap]) -> tuple[str, str]:
-    """What the ledger says of a hole: the gap that overlaps it most."""
-    best = max(gaps, key=lambda gap: gap.interval.clipped(hole).seconds, default=None)
-    if best is None or not best.interval.overlaps(hole):
-        return "unknown", "not (yet) accounted for"
-    return str(best.cause), best.evidence
-
-
-def _write(archive: _Archive, camera: CameraId, interval: Interval, sink: Any) -> ClipReport:
+def _write(archive: Archive, camera: CameraId, interval: Interval, sink: Any) -> ClipReport:
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=progress_console())
     with bar:
         task = bar.add_task(f"{camera}", total=1.0)
@@ -245,7 +186,7 @@ def _write(archive: _Archive, camera: CameraId, interval: Interval, sink: Any) -
 
 
 @contextmanager
-def _journalled(archive: _Archive, args: dict[str, Any], reason: str) -> Iterator[None]:
+def _journalled(archive: Archive, args: dict[str, Any], reason: str) -> Iterator[None]:
     """Tell the journal before and after; RefusedError when it can't be told."""
     journal = Journal(archive.config.journal_path, archive.clock)
     who = os.environ.get("SUDO_USER") or getpass.getuser()
@@ -319,7 +260,7 @@ def _report_json(report: ClipReport, out: Path) -> dict[str, Any]:
     }
 
 
-def _report_words(archive: _Archive, report: ClipReport, out: Path) -> str:
+def _report_words(archive: Archive, report: ClipReport, out: Path) -> str:
     lines = [
         f"{out}: {report.footage_s:.1f} s, {report.video_samples} frames,"
         f" {archive.say(report.covered.start_us)} to {archive.say(report.covered.end_us)}"
@@ -330,7 +271,7 @@ def _report_words(archive: _Archive, report: ClipReport, out: Path) -> str:
     return "\n".join([*lines, *(f"  note: {note}" for note in report.notes)])
 
 
-def _timetable(*columns: str) -> Table:
+def timetable(*columns: str) -> Table:
     """Two times, each in one line, and more."""
     table = Table()
     table.add_column("from", no_wrap=True)
@@ -340,7 +281,7 @@ def _timetable(*columns: str) -> Table:
     return table
 
 
-def _print_holdings(archive: _Archive, as_json: bool) -> None:
+def _print_holdings(archive: Archive, as_json: bool) -> None:
     rows = [(camera, archive.index.holdings(camera)) for camera in archive.index.cameras()]
     if as_json:
         print_json(
@@ -356,7 +297,7 @@ def _print_holdings(archive: _Archive, as_json: bool) -> None:
             ]
         )
         return
-    table = _timetable("camera", "recordings", "size")
+    table = timetable("camera", "recordings", "size")
     for camera, held in rows:
         first = archive.say(held.first_us) if held.first_us is not None else "–"
         last = archive.say(held.last_us) if held.last_us is not None else "–"
@@ -364,7 +305,7 @@ def _print_holdings(archive: _Archive, as_json: bool) -> None:
     console().print(table)
 
 
-def _print_segments(archive: _Archive, segments: list[Segment], as_json: bool) -> None:
+def _print_segments(archive: Archive, segments: list[Segment], as_json: bool) -> None:
     if as_json:
         print_json(
             [
@@ -382,7 +323,7 @@ def _print_segments(archive: _Archive, segments: list[Segment], as_json: bool) -
             ]
         )
         return
-    table = _timetable("seconds", "size", "")
+    table = timetable("seconds", "size", "")
     for s in segments:
         mark = "torn" if s.torn else "" if s.sha256 else "being written"
         size = f"{s.size_bytes / 1e6:.1f} MB"

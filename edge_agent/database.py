@@ -27,6 +27,8 @@ class Schema:
     """Brings a database of an older version to what `sql` goes on from; within one transaction."""
     trusted: Callable[[sqlite3.Connection], bool] = lambda _: False
     """Whether looking through the whole file for damage may be spared."""
+    salvage: Callable[[sqlite3.Connection, Path], None] | None = None
+    """Takes what it can from a damaged database that was set aside, into the new one."""
 
 
 def open_database(path: Path, schema: str | Schema, clock: Clock, *, read_only: bool = False) -> sqlite3.Connection:
@@ -48,10 +50,14 @@ def open_database(path: Path, schema: str | Schema, clock: Clock, *, read_only: 
                 raise
             aside = path.with_name(f"{path.name}.damaged-{from_us(clock.utc_us()):%Y%m%dT%H%M%SZ}")
             _log.error("%s is damaged (%s): set aside as %s, a new one is begun", path, error, aside.name)
-            path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            return _prepared(path, wanted)
+            for suffix in ("", "-wal", "-shm"):
+                part = path.with_name(path.name + suffix)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
+            connection = _prepared(path, wanted)
+            if wanted.salvage is not None:
+                wanted.salvage(connection, aside)
+            return connection
     except (sqlite3.Error, OSError) as error:
         raise ArchiveError(f"cannot open the database {path}: {error}") from error
 

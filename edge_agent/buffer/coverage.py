@@ -80,12 +80,8 @@ def coverage(interval: Interval, known: Known) -> list[Piece]:
     if interval.empty:
         return []
     painting = _Painting(interval)
-    painting.paint(_joined(Piece(*_ends(part), PieceState.RECORDED) for part in known.recorded))
-    painting.paint(
-        _joined(
-            Piece(*_ends(one.interval), PieceState.DELETED, reason=one.reason, at_us=one.at_us) for one in known.deleted
-        )
-    )
+    painting.paint(Piece(*_ends(span), PieceState.RECORDED) for span in joined(map(_ends, known.recorded)))
+    painting.paint(_gone(known.deleted))
     painting.paint(Piece(*_ends(gap.interval), PieceState.GAP, gap.cause, gap.evidence) for gap in known.gaps)
     painting.paint(_tail(known))
     painting.bridge()
@@ -163,16 +159,33 @@ class _Painting:
         self._holes = left
 
 
-def _joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """Alike pieces, less than the tolerance apart, in one."""
-    joined: list[Piece] = []
-    for piece in sorted(pieces, key=lambda piece: piece.start_us):
-        last = joined[-1] if joined else None
-        if last is not None and piece.start_us - last.end_us <= TOLERANCE_US and _alike(last, piece):
-            joined[-1] = _one(last, piece)
-        else:
-            joined.append(piece)
-    return joined
+def joined(spans: Iterable[tuple[int, int]]) -> list[Interval]:
+    """Starts and ends of recordings as intervals: those that are less than the tolerance apart in one."""
+    found: list[Interval] = []
+    start, end = 0, -1
+    for begins, ends in sorted(spans):
+        if begins - end > TOLERANCE_US or end < 0:
+            if end >= 0:
+                found.append(Interval(start, end))
+            start, end = begins, ends
+        elif ends > end:
+            end = ends
+    return [*found, Interval(start, end)] if end >= 0 else found
+
+
+def _gone(deleted: Sequence[Deleted]) -> list[Piece]:
+    """By their reasons, joined, each with its latest deletion."""
+    pieces = []
+    for reason in sorted({one.reason for one in deleted}):
+        those = [one for one in deleted if one.reason == reason]
+        ats = sorted((one.interval.start_us, one.at_us) for one in those)
+        at = 0
+        for span in joined(_ends(one.interval) for one in those):
+            latest = 0
+            while at < len(ats) and ats[at][0] <= span.end_us:
+                latest, at = max(latest, ats[at][1]), at + 1
+            pieces.append(Piece(*_ends(span), PieceState.DELETED, reason=reason, at_us=latest))
+    return pieces
 
 
 def _merged(pieces: Iterable[Piece]) -> list[Piece]:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,27 +64,38 @@ def encode(line: Line) -> bytes:
 def parse(data: bytes) -> dict[str, Line]:
     """By file name, the last line of a name; what is no line is passed over, an unended last one too."""
     lines: dict[str, Line] = {}
-    for raw in data.split(b"\n")[:-1]:
+    for _ in parsed(data, lines):
+        pass
+    return lines
+
+
+def parsed(data: bytes, into: dict[str, Line]) -> Iterator[None]:
+    """As `parse`, line by line."""
+    for raw in data.decode("utf-8", "replace").split("\n")[:-1]:
         line = _line(raw)
         if line is not None:
-            lines[line.name] = line
-    return lines
+            into[line.name] = line
+        yield
 
 
 def read(folder: Path) -> dict[str, Line]:
     """Of a day's folder; empty when there is no log, or none that can be read (which is logged)."""
+    return parse(content(folder))
+
+
+def content(folder: Path) -> bytes:
+    """What stands in a day's log; nothing when it can't be read."""
     try:
         fd = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise OSError(0, "it is no file")
-            data = file.read(MAX_BYTES)
+            return file.read(MAX_BYTES)
     except FileNotFoundError:
-        return {}
+        return b""
     except OSError as error:
         _log.warning("%s cannot be read, its files are taken from outside: %s", folder / NAME, error.strerror)
-        return {}
-    return parse(data)
+        return b""
 
 
 def append(folder: Path, line: Line) -> None:
@@ -119,7 +131,7 @@ def remove_with_folder(folder: Path) -> bool:
     return False
 
 
-def _line(raw: bytes) -> Line | None:
+def _line(raw: str) -> Line | None:
     try:
         values = json.loads(raw)
     except (ValueError, RecursionError):

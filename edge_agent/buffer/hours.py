@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from edge_agent.buffer.coverage import TOLERANCE_US
+from edge_agent.buffer.coverage import joined
 from edge_agent.buffer.index import Index
-from edge_agent.buffer.index_past import HOUR_US, Hour, Receipt, Rolled
+from edge_agent.buffer.index_past import Hour, Receipt, Rolled
 from edge_agent.buffer.index_rows import key_of
 from edge_agent.buffer.segments import DAY_US
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError, NotFoundError
 from edge_agent.model import CameraId, Interval, Segment
 from edge_agent.trust import merkle
+from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
+from edge_agent.when import iso_utc
 
 GRACE_US = 120 * US
 """So long after an hour its root is made."""
@@ -53,6 +55,19 @@ def seal_next(index: Index, now_us: int) -> Hour | None:
     hour = Hour(hour_us, len(known), len(leaves), merkle.root(leaves))
     index.seal(hour)
     return hour
+
+
+def journal_hours(index: Index, journal: Journal, now_us: int, limit: int = 8) -> None:
+    """Make the roots that are due, at most so many, and enter them into the journal; what can't be entered now is
+    entered another time (twice, should the node go off in between).  ArchiveError when the disk refuses."""
+    for _ in range(limit):
+        if seal_next(index, now_us) is None:
+            break
+    for hour in index.unjournalled(limit):
+        reason = f"{hour.count} recordings that ended within the hour"
+        args = {"hour": iso_utc(hour.hour_us), "batch": hour.batch, "count": hour.count, "root": hour.root.hex()}
+        journal.append(JournalEntry(JournalKind.SEGMENTS, Outcome.DONE, reason=reason, args=args))
+        index.note_journalled([hour])
 
 
 def prove(index: Index, path: str) -> Proof:
@@ -97,7 +112,7 @@ def rolled(camera: CameraId, day: int, receipts: Sequence[Receipt]) -> list[Roll
                 size_bytes=sum(one.segment.size_bytes for one in those),
                 first_deleted_us=min(one.deleted_us for one in those),
                 last_deleted_us=max(one.deleted_us for one in those),
-                spans=_spans([one.segment.interval for one in those]),
+                spans=tuple(joined((one.segment.start_us, one.segment.end_us) for one in those)),
                 hashed=len(leaves),
                 root=merkle.root(leaves),
             )
@@ -107,16 +122,3 @@ def rolled(camera: CameraId, day: int, receipts: Sequence[Receipt]) -> list[Roll
 
 def _leaves(segments: Sequence[Segment]) -> list[bytes]:
     return [merkle.leaf_hash(leaf_of(segment)) for segment in segments]
-
-
-def _spans(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
-    spans: list[Interval] = []
-    for interval in sorted(intervals):
-        if spans and interval.start_us - spans[-1].end_us <= TOLERANCE_US:
-            spans[-1] = Interval(spans[-1].start_us, max(spans[-1].end_us, interval.end_us))
-        else:
-            spans.append(interval)
-    return tuple(spans)
-
-
-__all__ = ["HOUR_US", "Proof", "leaf_of", "prove", "roll_up", "rolled", "seal_next"]

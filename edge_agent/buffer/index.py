@@ -75,6 +75,16 @@ class Index(IndexMarks, IndexPast):
             found = self._db.execute(query, (camera, interval.start_us, interval.end_us))
             return [segment_of(row) for row in found]
 
+    def spans(self, camera: CameraId, interval: Interval) -> list[tuple[int, int]]:
+        """Starts and ends of the segments that overlap the interval."""
+        query = (
+            "SELECT start_us, end_us FROM segment WHERE camera = ?1"
+            " AND start_us > ?2 - (SELECT longest_us FROM camera WHERE camera = ?1) AND start_us < ?3"
+            " AND end_us > ?2 AND doomed IS NULL ORDER BY start_us"
+        )
+        with self._errors():
+            return self._db.execute(query, (camera, interval.start_us, interval.end_us)).fetchall()
+
     def beginning(self, camera: CameraId, interval: Interval) -> dict[tuple[int, int], int]:
         """Every known file that begins in the interval, doomed ones included: start and sequence → size in bytes."""
         query = "SELECT start_us, sequence, size_bytes FROM segment WHERE camera = ? AND start_us >= ? AND start_us < ?"
@@ -147,9 +157,9 @@ class Index(IndexMarks, IndexPast):
             row = self._db.execute(query, (camera,) if before_us is None else (camera, before_us)).fetchone()
         return None if row[0] is None else int(row[0])
 
-    def doom(self, going: Iterable[tuple[Segment, str]]) -> None:
-        """First step of a deletion: from here on the segments are going, each for its reason, whatever crashes."""
-        rows = [(reason, *key_of(segment.path)) for segment, reason in going]
+    def doom(self, segments: Iterable[Segment], reason: str) -> None:
+        """First step of a deletion: from here on the segments are going, whatever crashes."""
+        rows = [(reason, *key_of(segment.path)) for segment in segments]
         if rows:
             with self._transaction() as db:
                 db.executemany(f"UPDATE segment SET doomed = ? WHERE {KEY}", rows)

@@ -13,6 +13,8 @@ from edge_agent.buffer.segments import DAY_US
 from edge_agent.model import CameraId, Interval, Segment
 
 HOUR_US = DAY_US // 24
+_ENDED = "WHERE camera IN (SELECT camera FROM camera) AND end_us >= ?1 AND end_us < ?2"
+"""By the index of each camera."""
 _RECEIPT = "camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL"
 
 
@@ -70,6 +72,16 @@ class IndexPast(IndexFacts):
             rows = self._db.execute(query, (camera, interval.start_us, interval.end_us))
             return [Receipt(segment_of(row), row[10], row[11]) for row in rows]
 
+    def deleted_spans(self, camera: CameraId, interval: Interval) -> list[tuple[int, int, str, int]]:
+        """Start, end, reason and time of deletion, of the same recordings as `receipts`."""
+        query = (
+            "SELECT start_us, end_us, reason, deleted_us FROM receipt WHERE camera = ?1"
+            " AND start_us > ?2 - (SELECT longest_us FROM camera WHERE camera = ?1)"
+            " AND start_us < ?3 AND end_us > ?2 ORDER BY start_us"
+        )
+        with self._errors():
+            return self._db.execute(query, (camera, interval.start_us, interval.end_us)).fetchall()
+
     def day_receipts(self, camera: CameraId, day: int) -> list[Receipt]:
         """Of recordings of a camera that ended on a UTC day."""
         query = (
@@ -92,10 +104,10 @@ class IndexPast(IndexFacts):
                     return
                 day = first // DAY_US
                 span = (day * DAY_US, (day + 1) * DAY_US)
-                where = "WHERE end_us >= ? AND end_us < ?"
-                living = self._db.execute(f"SELECT 1 FROM segment {where} LIMIT 1", span).fetchone()
+                living = self._db.execute(f"SELECT 1 FROM segment {_ENDED} LIMIT 1", span).fetchone()
                 young = self._db.execute(
-                    f"SELECT 1 FROM receipt {where} AND deleted_us >= ? LIMIT 1", (*span, deleted_before_us)
+                    "SELECT 1 FROM receipt WHERE end_us >= ? AND end_us < ? AND deleted_us >= ? LIMIT 1",
+                    (*span, deleted_before_us),
                 ).fetchone()
                 past = living is None and young is None
             if past:
@@ -145,10 +157,11 @@ class IndexPast(IndexFacts):
 
     def batch(self, hour_us: int, batch: int | None) -> list[Segment]:
         """The hashed recordings of a batch in the order of its leaves, those that went included; None: in none yet."""
-        where = "WHERE end_us >= ?1 AND end_us < ?2 AND batch IS ?3 AND sha256 IS NOT NULL"
+        where = "AND batch IS ?3 AND sha256 IS NOT NULL"
         query = (
-            f"SELECT camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL FROM segment {where}"
-            f" UNION ALL SELECT {_RECEIPT} FROM receipt {where} ORDER BY 1, 2, 3"
+            "SELECT camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL"
+            f" FROM segment {_ENDED} {where} UNION ALL"
+            f" SELECT {_RECEIPT} FROM receipt WHERE end_us >= ?1 AND end_us < ?2 {where} ORDER BY 1, 2, 3"
         )
         with self._errors():
             rows = self._db.execute(query, (hour_us, hour_us + HOUR_US, batch))
@@ -161,12 +174,12 @@ class IndexPast(IndexFacts):
 
     def seal(self, hour: Hour) -> None:
         """Enter a batch of all that is in none yet."""
-        span = (hour.batch, hour.hour_us, hour.hour_us + HOUR_US)
+        span = (hour.hour_us, hour.hour_us + HOUR_US, hour.batch)
         with self._transaction() as db:
             for table in ("segment", "receipt"):
                 db.execute(
-                    f"UPDATE {table} SET batch = ?"
-                    " WHERE end_us >= ? AND end_us < ? AND batch IS NULL AND sha256 IS NOT NULL",
+                    f"UPDATE {table} SET batch = ?3"
+                    " WHERE end_us >= ?1 AND end_us < ?2 AND batch IS NULL AND sha256 IS NOT NULL",
                     span,
                 )
             db.execute(

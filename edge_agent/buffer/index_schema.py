@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 
+from edge_agent.buffer.index_carry import salvage
 from edge_agent.buffer.promise import EARLIEST_US, UNDATED
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.database import Schema
@@ -146,10 +147,10 @@ def clean(connection: sqlite3.Connection) -> bool:
 
 def fill(connection: sqlite3.Connection, rows: Iterator[tuple[object, ...]]) -> None:
     """Many segments into new tables at once, as `INSERT` takes them; indexes and counts are made at the end."""
-    _each(connection, _TABLES)
+    each(connection, _TABLES)
     connection.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), rows)
     connection.execute(_COUNT)
-    _each(connection, _INDEXES)
+    each(connection, _INDEXES)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -178,7 +179,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
         "INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)",
         ((*name, row[1], row[2], _blob(row[3]), row[4], row[5]) for row in receipts if (name := _key(row[0]))),
     )
-    _each(connection, CARRIED)
+    each(connection, CARRIED)
     for table in ("segment", "receipt"):
         connection.execute(f"DROP TABLE {table}_1")
     _log.info("the index was carried over from version %d", version)
@@ -206,7 +207,7 @@ def _blob(digest: str | None) -> bytes | None:
     return bytes.fromhex(digest) if digest else None
 
 
-def _each(connection: sqlite3.Connection, script: str) -> None:
+def each(connection: sqlite3.Connection, script: str) -> None:
     """Statements one by one, for `executescript` would end the transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
@@ -216,4 +217,4 @@ def _each(connection: sqlite3.Connection, script: str) -> None:
             statement = ""
 
 
-SCHEMA = Schema(_TABLES + _INDEXES + _TRIGGERS, version=2, migrate=_migrate, trusted=clean)
+SCHEMA = Schema(_TABLES + _INDEXES + _TRIGGERS, version=2, migrate=_migrate, trusted=clean, salvage=salvage)

@@ -14,9 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from edge_agent.buffer.coverage import Deleted, Known, Piece, coverage
+from edge_agent.buffer.coverage import Deleted, Known, Piece, coverage, joined
 from edge_agent.buffer.index import Index
-from edge_agent.buffer.segments import OPEN_MODE, SegmentName
+from edge_agent.buffer.segments import DAY_US, OPEN_MODE, SegmentName
 from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Interval, Segment
@@ -85,9 +85,16 @@ class Library:
     def coverage(self, camera: CameraId, interval: Interval) -> list[Piece]:
         """What became of every moment of the interval; the pieces tile it."""
         index, now_us = self._index, self._clock.utc_us()
-        recorded = self.segments(camera, interval)
+        until_now = Interval(interval.start_us, max(interval.end_us, now_us))
+        unfinished = [(one.start_us, one.end_us) for one in self._unfinished(camera, until_now)]
+        newest = [end_us for _, end_us in unfinished]
+        if (last := index.last_end_us(camera, now_us)) is not None:
+            newest.append(last)
         deleted = [
-            *(Deleted(one.segment.interval, one.reason, one.deleted_us) for one in index.receipts(camera, interval)),
+            *(
+                Deleted(Interval(start_us, end_us), reason, at_us)
+                for start_us, end_us, reason, at_us in index.deleted_spans(camera, interval)
+            ),
             *(
                 Deleted(span, one.reason, one.last_deleted_us)
                 for one in index.rolled(camera, interval)
@@ -96,10 +103,9 @@ class Library:
             ),
             *(Deleted(one.interval, reason, now_us) for one, reason in index.doomed() if one.camera == camera),
         ]
-        newest = [end for end in (index.last_end_us(camera, now_us), *self._newest(camera, now_us)) if end is not None]
         known = Known(
             now_us,
-            [segment.interval for segment in recorded],
+            joined([*index.spans(camera, interval), *unfinished]),
             deleted,
             index.gaps(camera, interval),
             index.losses().get(camera),
@@ -108,21 +114,23 @@ class Library:
         )
         return coverage(interval, known)
 
-    def _newest(self, camera: CameraId, now_us: int) -> list[int]:
-        """The end of the file being written."""
-        return [segment.end_us for segment in self._unfinished(camera, Interval(now_us, now_us))]
-
     def sources(self, camera: CameraId, interval: Interval) -> list[SealedSegment]:
         return [SealedSegment(segment, self._root, self._identities) for segment in self.segments(camera, interval)]
 
     def _unfinished(self, camera: CameraId, interval: Interval) -> Iterator[Segment]:
         """The file being written, which comes after all that is indexed; it ends with its last write."""
         after_us = (self._index.last_end_us(camera) or 0) - US
-        day = from_us(interval.start_us).date() - timedelta(days=1)
-        last = from_us(min(interval.end_us, self._clock.utc_us())).date()
+        until_us = min(interval.end_us, self._clock.utc_us())
+        if until_us < after_us:
+            return
+        day = from_us(max(interval.start_us - DAY_US, after_us)).date()
+        last = from_us(until_us).date()
         while day <= last:
             folder = self._root / camera / day.isoformat()
             for entry in os.scandir(folder) if folder.is_dir() else ():
+                # most names of a day are older, and need no look
+                if (start := entry.name.partition("_")[0]).isdecimal() and int(start) < after_us:
+                    continue
                 name = SegmentName.parse(f"{camera}/{day.isoformat()}/{entry.name}")
                 if name is None or name.start_us < after_us or not entry.is_file(follow_symlinks=False):
                     continue

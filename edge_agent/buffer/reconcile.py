@@ -26,7 +26,7 @@ NEWEST = 2
 """Folders of each camera in which a recorder that died can have left something, by date and by their own times."""
 START_S = 1.0
 """What the comparison at start may take; the rest of it comes later, in slices."""
-_STEP = 200
+_STEP = 100
 _READ_BYTES = 1 << 20
 
 
@@ -106,8 +106,8 @@ class Reconciler:
         known = self._index.beginning(folder.camera, Interval(folder.day * DAY_US, (folder.day + 1) * DAY_US))
         fresh = [name for name in names if (name.start_us, name.sequence) not in known]
         gone = sorted(known.keys() - {(name.start_us, name.sequence) for name in names})
-        lines = day_log.read(self._root / str(folder)) if fresh else {}
-        yield
+        lines: dict[str, day_log.Line] = {}
+        yield from day_log.parsed(day_log.content(self._root / str(folder)) if fresh else b"", lines)
         for some in _some(fresh):
             found = [one for name in some if (one := look(self._root, name, lines)) is not None]
             segments = [segment for one in found if (segment := one.segment()) is not None]

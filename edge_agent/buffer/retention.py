@@ -179,7 +179,8 @@ class Deleter:
         by_age = by_space = freed = 0
         holds: set[str] = set()
         while chosen := self._choose(space, clock_trusted):
-            self._index.doom(chosen)
+            for reason in sorted({reason for _, reason in chosen}):
+                self._index.doom((segment for segment, why in chosen if why == reason), reason)
             self._delete(chosen)
             size = sum(segment.size_bytes for segment, _ in chosen)
             space = Space(space.held - size, space.free + size)

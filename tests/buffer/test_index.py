@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edge_agent.buffer.index import DeleteReason, Holdings, Index
+from edge_agent.buffer.index_facts import Installed
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Gap, GapCause, Interval, Segment
@@ -57,7 +59,7 @@ def test_what_was_entered_is_there_after_opening_again(tmp_path: Path) -> None:
 
 def test_a_deletion_leaves_a_receipt_and_survives_a_crash_in_the_middle(index: Index) -> None:
     index.add([segment(0), segment(60)])
-    index.doom([(segment(0), DeleteReason.AGE)])
+    index.doom([segment(0)], DeleteReason.AGE)
     assert index.segments(CAMERA, Interval(0, 60 * US)) == []
     assert index.doomed() == [(segment(0), "age")]
     index.gone(index.doomed(), 5 * US)
@@ -85,7 +87,7 @@ def test_a_long_recording_that_others_overlap_is_found(index: Index) -> None:
 def test_what_each_camera_holds_is_counted_as_segments_come_change_and_go(index: Index) -> None:
     index.add([segment(n * 60, size=10) for n in range(3)] + [segment(0, camera=CameraId("yard"), size=7)])
     index.add([segment(0, size=15)])
-    index.doom([(segment(60, size=10), DeleteReason.SPACE)])
+    index.doom([segment(60, size=10)], DeleteReason.SPACE)
     index.gone(index.doomed(), 0)
     index.forget([segment(120).path])
     assert index.holdings(CAMERA) == Holdings(1, 15, 0, 60 * US)
@@ -150,12 +152,17 @@ def test_damage_is_looked_for_unless_the_agent_ended_in_order(tmp_path: Path) ->
     path = tmp_path / "index.sqlite"
     index = Index(path, HandClock())
     index.add([segment(n * 40) for n in range(2000)])
+    index.add_gap(gap := Gap(CAMERA, 5, 9, GapCause.CAMERA, "stalled"))
+    index.note_installed(CAMERA, Installed(4, None))
     index.close()
     content = bytearray(path.read_bytes())
-    middle = len(content) // 2 & ~4095
-    content[middle : middle + 4096] = os.urandom(4096)
+    with closing(sqlite3.connect(path)) as db:
+        page = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'segment'").fetchone()[0]
+    content[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
     path.write_bytes(content)
     Index(path, HandClock())._db.close()  # as a crash ends it
     again = Index(path, HandClock())
     assert again.holdings().files == 0
     assert [entry.name for entry in tmp_path.glob("*.damaged-*")]
+    assert again.gaps(CAMERA, Interval(0, US)) == [gap], "what no file says is taken from the damaged one"
+    assert again.installed(CAMERA) == Installed(4, None)

@@ -239,7 +239,7 @@ def test_a_disk_that_others_filled_costs_little_of_the_ring(tmp_path: Path) -> N
 def test_a_crash_between_unlink_and_receipt_is_finished_by_the_next_sweep(place: Place) -> None:
     gone, left = segment(ago(2)), segment(ago(1))
     place.record(gone, left)
-    place.index.doom([(gone, DeleteReason.SPACE)])
+    place.index.doom([gone], DeleteReason.SPACE)
     (place.root / gone.path).unlink()
     place.sweep()
     assert [receipt.reason for receipt in place.receipts()] == ["space"]
@@ -249,7 +249,7 @@ def test_a_crash_between_unlink_and_receipt_is_finished_by_the_next_sweep(place:
 def test_a_deletion_that_was_begun_is_called_back_by_a_hold(place: Place) -> None:
     doomed = segment(ago(11))
     place.record(doomed)
-    place.index.doom([(doomed, DeleteReason.AGE)])
+    place.index.doom([doomed], DeleteReason.AGE)
     place.hold(ago(12), ago(10))
     place.sweep()
     assert place.index.segments(GATE, EVER) == [doomed]

@@ -286,8 +286,9 @@ def test_people_at_the_node_find_play_and_export(tmp_path: Path, camera_server: 
         wait_until(lambda: len(agent.segments("gate")) >= 2, 30, "footage")
         listed = json.loads(agent.cli("archive", "list", "--json").stdout)
         assert listed[0]["camera"] == "gate"
-        shown = json.loads(agent.cli("archive", "show", "gate", "--for", "1m", "--json").stdout)
-        assert shown["recorded_s"] > 4
+        told = json.loads(agent.cli("archive", "coverage", "gate", "--for", "1m", "--json").stdout)
+        assert told["seconds"]["recorded"] > 4
+        assert abs(sum(told["seconds"].values()) - 60) < 0.01
         out = tmp_path / "clip.mp4"
         made = agent.cli("archive", "export", "gate", "--from", "6s ago", "--for", "3s", "-o", str(out), "--json")
         report = json.loads(made.stdout)
