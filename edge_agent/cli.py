@@ -13,6 +13,7 @@ from edge_agent.archive_cli import archive_app
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
 from edge_agent.hold_cli import hold_app
+from edge_agent.probe_cli import probe_command
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
 
 app = app_of("edge-agent", "Records cameras into a sealed ring archive, tells health and alarms, releases clips.")
@@ -22,6 +23,7 @@ app.add_typer(archive_app)
 app.add_typer(hold_app)
 for command in (coverage, proof, rebuild):
     archive_app.command()(command)
+app.command("probe")(probe_command)
 
 
 @app.callback()

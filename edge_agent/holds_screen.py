@@ -93,6 +93,7 @@ class HoldAnswer(_Part):
 
     hold: HoldPart | None = None
     holds: tuple[HoldPart, ...] | None = None
+    unlisted: Count = 0
     held_bytes: dict[Slug, Count] = Field(default_factory=dict)
     cameras: dict[Slug, _Account] = Field(default_factory=dict)
 
@@ -107,6 +108,8 @@ def show_holds(console: Console, result: Mapping[str, Any] | None, language: Lan
     if answer.holds is not None:
         if answer.holds:
             console.print(_table(answer.holds, words, zone))
+        if answer.unlisted:
+            console.print(words["more"].format(count=answer.unlisted), markup=False)
         sizes = ", ".join(f"{camera} {size / 1e9:.2f} GB" for camera, size in answer.held_bytes.items() if size)
         console.print(words["held"].format(sizes=sizes) if sizes else words["none"], markup=False)
         return

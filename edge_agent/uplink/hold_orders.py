@@ -26,6 +26,9 @@ from edge_agent.uplink.payloads import Words
 MAX_PIECES = 500
 """Missing pieces that an answer lists; the sums are of all."""
 
+MAX_HOLDS = 60
+"""Holds that an answer lists: each may have 2,000 characters of text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -88,7 +91,10 @@ class HoldOrders:
         holds = self._holds.all()
         held = {camera: held_bytes(self._index, self._holds.held, camera) for camera in self._known()}
         active = sum(1 for hold in holds if hold.ended_us is None)
-        result = {"holds": [hold_json(hold) for hold in holds], "held_bytes": held}
+        # those in force first, then the ended ones, the newest first: an answer has room for some of them only
+        listed = sorted(reversed(holds), key=lambda hold: hold.ended_us is not None)[:MAX_HOLDS]
+        told = [hold_json(hold) for hold in listed]
+        result = {"holds": told, "unlisted": len(holds) - len(told), "held_bytes": held}
         return Done(words.holds_told(active, sum(held.values())), result)
 
     def _accounts(self, hold: Hold) -> list[Account]:

@@ -16,13 +16,14 @@ from edge_agent.buffer.library import Library
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError, NotFoundError, UsageError
-from edge_agent.model import CameraId, Segment
+from edge_agent.model import CameraId, Hold, Segment
 from edge_agent.trust.command import CommandArgs, CommandRefusedError, HoldArgs, HoldEndArgs, HoldsArgs, sign
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access, Role
-from edge_agent.uplink.hold_orders import Done, HoldOrders, restore, restored
+from edge_agent.uplink.hold_orders import MAX_HOLDS, Done, HoldOrders, restore, restored
+from edge_agent.uplink.payloads import MAX_JSON_BYTES, Reply, ReplyState, encode
 from tests.simulators.clock import HandClock
 from tests.trust.support import somebody
 
@@ -126,6 +127,17 @@ def test_all_holds_are_told_with_the_bytes_they_keep(node: Node) -> None:
     node.record(9)
     node.carry_out(node.order(10, 5))
     assert node.carry_out(HoldsArgs()).result["held_bytes"] == {"gate": 1000, "yard": 0}
+
+
+def test_a_list_of_many_holds_still_fits_an_answer_and_has_those_in_force(node: Node) -> None:
+    number, name, why = "№" * 64, "Ї" * 200, "Ї" * 500
+    for at in range(100):
+        node.holds.add(Hold(f"h{at:04}", (GATE,) * 64, 1, 2, number, why, name, name, at, at or None, name))
+    told = node.carry_out(HoldsArgs())
+    assert (len(told.result["holds"]), told.result["unlisted"]) == (MAX_HOLDS, 100 - MAX_HOLDS)
+    assert [hold["hold_id"] for hold in told.result["holds"][:2]] == ["h0000", "h0099"]
+    reply = Reply(at_us=1, request_id="r", state=ReplyState.DONE, code="holds", words=told.said, result=told.result)
+    assert len(encode(reply)) < MAX_JSON_BYTES
 
 
 def test_only_the_archive_officer_carries_out_what_an_official_orders(node: Node) -> None:
