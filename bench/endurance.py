@@ -1,8 +1,9 @@
 """What an hour of recording leaves in the recorder's memory.
 
-`python -m bench.endurance [--cameras 16] [--minutes 60] [--json]`.  The product's recorder takes local cameras (1080p25,
-4 Mb/s); closed files are deleted as retention would.  Memory, threads and open files are looked at every 10 s; growth is
-what the memory of the last tenth of the time is above that of the second tenth (the first one belongs to the start).
+`python -m bench.endurance [--cameras 16] [--minutes 60] [--json]`.  The product's recorder takes local cameras
+(1080p25, 4 Mb/s); closed files are deleted as retention would.  Memory, threads and open files are looked at every
+10 s; growth is what the memory of the last tenth of the time is above that of the second tenth (the first one belongs
+to the start).
 """
 
 from __future__ import annotations

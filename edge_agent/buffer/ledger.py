@@ -103,7 +103,11 @@ class Ledger:
         return left
 
     def begin(self, cameras: Iterable[CameraId]) -> None:
-        """Account for the time before this run, of all cameras; these are configured now."""
+        """Account for the time before this run, of all cameras; these are configured now.
+
+        ArchiveError when the disk refuses; the gaps then stay owed.
+        """
+        notes: list[tuple[CameraId, Installed]] = []
         configured, before, losses = set(cameras), self._index.last_life(), self._index.losses()
         for camera in sorted({*self._index.cameras(), *configured}):
             installed = self._index.installed(camera)
@@ -111,22 +115,25 @@ class Ledger:
             if camera not in configured:
                 if installed.until_us is None:
                     ended = max(last or 0, installed.since_us or 0) or self._started_us
-                    self._index.note_installed(camera, Installed(installed.since_us, ended))
+                    notes.append((camera, Installed(installed.since_us, ended)))
             elif installed.until_us is not None:
                 if self._started_us > installed.until_us:
                     words = "the camera was not in the configuration"
                     self._owed_gaps.append(Gap(camera, installed.until_us, self._started_us, GapCause.MODE, words))
-                self._index.note_installed(camera, Installed(installed.since_us, None))
+                notes.append((camera, Installed(installed.since_us, None)))
             elif last is None and installed.since_us is None:
-                self._index.note_installed(camera, Installed(self._started_us, None))
+                notes.append((camera, Installed(self._started_us, None)))
             else:
                 begins = max(last or 0, installed.since_us or 0)
                 if self._started_us - begins > TOLERANCE_US:
                     hole = Interval(begins, self._started_us)
                     self._owed_gaps += before_start(camera, hole, before, losses.get(camera), self._boot)
-            self._index.note_loss(camera, None)
-        self.settle()
         self._begun = True
+        self.settle()
+        for camera, installed in notes:
+            self._index.note_installed(camera, installed)
+        for camera in losses:
+            self._index.note_loss(camera, None)
         self.alive()
 
     def alive(self, *, ended: bool = False) -> None:

@@ -155,9 +155,8 @@ class SegmentWriter:
             current.file.abandon(None)
             return
         try:
-            segment = current.file.close(
-                max(end_us, current.file.name.start_us), current.frames, damaged=damaged, clock=clock
-            )
+            end_us = max(end_us, current.file.name.start_us)
+            segment = current.file.close(end_us, current.frames, damaged, clock)
         except ArchiveError as error:
             self._failed(error)
             return

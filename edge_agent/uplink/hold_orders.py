@@ -92,7 +92,7 @@ class HoldOrders:
         held = {camera: held_bytes(self._index, self._holds.held, camera) for camera in self._known()}
         active = sum(1 for hold in holds if hold.ended_us is None)
         # those in force first, then the ended ones, the newest first: an answer has room for some of them only
-        listed = sorted(reversed(holds), key=lambda hold: hold.ended_us is not None)[:MAX_HOLDS]
+        listed = sorted(holds, key=lambda hold: (hold.ended_us is not None, -hold.since_us))[:MAX_HOLDS]
         told = [hold_json(hold) for hold in listed]
         result = {"holds": told, "unlisted": len(holds) - len(told), "held_bytes": held}
         return Done(words.holds_told(active, sum(held.values())), result)

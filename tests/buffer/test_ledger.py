@@ -97,6 +97,21 @@ def test_what_the_index_could_not_take_is_entered_later(tmp_path: Path) -> None:
     assert (gap.start_us, gap.end_us) == (20 * US, 30 * US)
 
 
+def test_a_start_on_a_full_disk_keeps_the_account_of_the_time_before_it(tmp_path: Path) -> None:
+    clock = HandClock(100 * US)
+    index = IndexOnFullDisk(tmp_path / "index.sqlite", clock)
+    index.full = False
+    index.add([closed(10, 20)])
+    index.full = True
+    ledger = Ledger(tmp_path, index, [], clock)
+    with pytest.raises(ArchiveError):
+        ledger.begin([CAMERA])
+    index.full = False
+    ledger.settle()
+    (gap,) = index.gaps(CAMERA, ALWAYS)
+    assert (gap.start_us, gap.end_us, gap.cause) == (20 * US, 100 * US, GapCause.NODE_OFF)
+
+
 def test_the_index_is_made_again_from_the_files_outsides(tmp_path: Path) -> None:
     clock = HandClock()
     start = clock.utc_us()
