@@ -38,7 +38,7 @@ from edge_agent.clock_trust import ClockStep
 from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
-from edge_agent.health import NodeProbe
+from edge_agent.health import ArchiveProbe, NodeProbe
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import (
     AlarmRaised,
@@ -65,7 +65,7 @@ from edge_agent.uplink.hold_orders import HoldOrders, restore
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.node import NodeLink, is_online
-from edge_agent.uplink.payloads import CameraReport, Gaps, Health, Reply, Undelivered, encode, trouble
+from edge_agent.uplink.payloads import CameraReport, Health, Reply, Undelivered, encode, trouble
 from edge_agent.uplink.topics import Topics
 from edge_agent.watchdog import Watchdog
 from edge_agent.when import from_us
@@ -136,6 +136,7 @@ class Agent:
             camera.id: read_secret(camera.password_file) for camera in config.camera if camera.password_file
         }
         self._probe = NodeProbe(config.archive_dir, clock)
+        self._archive_probe = ArchiveProbe(self._index, clock)
 
         self._node: NodeLink | None = None
         if config.mqtt is not None:
@@ -217,7 +218,7 @@ class Agent:
 
     def health(self) -> Health:
         """What the health message says now."""
-        node, holdings = self._probe.look(), self._index.holdings()
+        node, holdings = self._probe.look(), self._archive_probe.holdings()
         return Health(
             at_us=self._clock.utc_us(),
             version=__version__,
@@ -235,7 +236,7 @@ class Agent:
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
             clock_synchronised=self._clock.synchronised(),
-            cameras=self._cameras.reports(self._gaps_of_a_day),
+            cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day),
         )
 
     def _turn(self) -> None:
@@ -472,13 +473,7 @@ class Agent:
         return bool(self._library.segments(camera, interval))
 
     def _report(self, camera: CameraId) -> CameraReport:
-        return self._cameras.report(camera, self._gaps_of_a_day(camera))
-
-    def _gaps_of_a_day(self, camera: CameraId) -> Gaps:
-        now_us = self._clock.utc_us()
-        day = Interval(now_us - DAY_US, now_us)
-        missing = [gap.interval.clipped(day) for gap in self._index.gaps(camera, day)]
-        return Gaps(count=len(missing), seconds=round(sum(gap.seconds for gap in missing), 3))
+        return self._cameras.report(camera, self._archive_probe.gaps_of_a_day(camera))
 
     def _tell_health(self) -> None:
         if self._node:

@@ -10,6 +10,7 @@ import typer
 from edge_agent import __version__
 from edge_agent.account_cli import coverage, proof, rebuild
 from edge_agent.archive_cli import archive_app
+from edge_agent.check_cli import check
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
 from edge_agent.hold_cli import hold_app
@@ -21,7 +22,7 @@ config_app = app_of("config", "Check a configuration, or print what it may hold.
 app.add_typer(config_app)
 app.add_typer(archive_app)
 app.add_typer(hold_app)
-for command in (coverage, proof, rebuild):
+for command in (check, coverage, proof, rebuild):
     archive_app.command()(command)
 app.command("probe")(probe_command)
 
