@@ -11,6 +11,8 @@ from edge_agent.clock import US
 
 FRAGMENT_S = 0.8
 """With a round of reading (0.2 s) before it, a kill costs a second."""
+FIRST_S = 0.3
+"""The first one of a file: it shows soon that the camera is recorded."""
 KEYFRAME_S = 0.5
 """A keyframe begins a fragment of its own, so that reading can begin there, unless they come too thick."""
 
@@ -52,7 +54,8 @@ class Fragments:
         if not run:
             return False
         seconds = (dts - run[0].dts) / self._tracks[VIDEO].timescale
-        return seconds >= FRAGMENT_S or (sync and seconds >= KEYFRAME_S)
+        wanted = FRAGMENT_S if self._sequence else FIRST_S
+        return seconds >= wanted or (sync and seconds >= KEYFRAME_S)
 
     def _flush(self, end: int) -> Fragment:
         """`end` is the decode time at which the last picture ends; the last sound lasts till the next one comes."""
