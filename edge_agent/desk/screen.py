@@ -123,12 +123,15 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
             Text(wording.camera_state(report.state, report.fault), _STYLES[row.level]),
             *(Text(cell) for cell in cells),
         )
+    troubles = [
+        Text(printable(getattr(trouble.text, texts.language), 300), _STYLES[Level.BAD]) for trouble in health.troubles
+    ]
     warnings = [
         Text(f"{camera}: {printable(getattr(report.clock_warning, texts.language), 200)}", _STYLES[Level.WARNING])
         for camera, report in sorted(health.cameras.items())
         if report.clock_warning is not None
     ]
-    return Group(Text(f"{node.site}/{node.node}", "bold"), facts, Text(), table, *warnings)
+    return Group(Text(f"{node.site}/{node.node}", "bold"), facts, *troubles, Text(), table, *warnings)
 
 
 def _fitting(groups: list[list[Row]], room: int) -> tuple[list[list[Row]], int]:
