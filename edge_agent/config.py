@@ -23,7 +23,17 @@ from edge_agent.trust.keys import parse_public_key
 from edge_agent.trust.policy import Person, Role
 
 MAX_SOCKET_PATH = 100
-_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS = {
+    "": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -99,12 +109,16 @@ class Archive(PathSection):
         return self
 
 
+Days = Annotated[float, Field(gt=0, le=3650)]
+
+
 class Retention(Section):
     """How long recordings are kept."""
 
-    days: float = Field(10, gt=0, le=3650, description="the city's order asks for at least 10")
+    days: Days = Field(10, description="the city's order asks for at least 10")
     max_size: Size | None = Field(None, description="the archive never grows beyond this")
     min_free: Size = Field(10**9, description="free space left on the archive's disk")
+    warn_days: float = Field(7, ge=0, le=365, description="so long before the promise breaks an alarm is raised")
 
 
 class Zone(Section):
@@ -136,6 +150,7 @@ class Camera(PathSection):
     basic_login: bool = Field(False, description="allow a login that a listener can read (Basic without TLS)")
     ca_file: str | None = Field(None, description="rtsps: the camera's certificate or its authority's, PEM")
     audio: bool = Field(False, description="sound is recorded only when asked for")
+    keep_days: Days | None = Field(None, description="how long this camera's recordings are kept; [retention] days")
     watch: Watch = Watch()
 
     @property
