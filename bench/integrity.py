@@ -67,7 +67,9 @@ def gaps_s(agent: RunningAgent) -> float:
 def all_record(agent: RunningAgent) -> bool:
     """Every camera's newest file grew lately."""
     now = SystemClock().utc_us()
-    newest = [max((p.stat().st_mtime_ns // 1000 for p in agent.archive.glob(f"{c}/*/*")), default=0) for c in CAMERAS]
+    newest = [
+        max((p.stat().st_mtime_ns // 1000 for p in agent.archive.glob(f"{c}/*/*.age")), default=0) for c in CAMERAS
+    ]
     return agent.recording(*CAMERAS) and min(newest) > now - 2 * US
 
 

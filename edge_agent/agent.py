@@ -12,20 +12,23 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_agent import __version__
 from edge_agent.buffer.documents import Documents
+from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
-from edge_agent.buffer.retention import Ballast, Deleter, rule_of
+from edge_agent.buffer.promise import DAY_US, OnFull, Rule
+from edge_agent.buffer.retention import Ballast, Deleter
 from edge_agent.cameras import Cameras
 from edge_agent.capture.alarms import Region
 from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
-from edge_agent.clock import US, Clock
+from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.health import NodeProbe
@@ -62,7 +65,6 @@ RECORDER, WATCHER, EXPORTER = "recorder", "watcher", "exporter"
 STOP_S = 8.0
 """What the children get to finish their files."""
 LOOP_S = 0.5
-DAY_US = 86400 * US
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,11 @@ class Agent:
         self._index = Index(config.index_path, clock)
         self._ledger = Ledger(config.archive_dir, self._index, identities, clock)
         self._library = Library(config.archive_dir, self._index, identities, clock)
-        keep = config.retention
-        rule = rule_of(keep.days, keep.max_size, keep.min_free)
-        self._deleter = Deleter(config.archive_dir, self._index, rule, clock, Ballast(data / "ballast"))
         self._journal = Journal(config.journal_path, clock)
+        documents = Documents(data / "documents.json", clock)
+        self._holds = Holds(documents)
+        ballast = Ballast(data / "ballast")
+        self._deleter = Deleter(config.archive_dir, self._index, self._holds, rule_of(config), clock, ballast)
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock)
@@ -118,7 +121,6 @@ class Agent:
             outbox = Outbox(data / "outbox.sqlite", clock=clock)
             topics = Topics(config.site, config.node)
             self._node = NodeLink(config.mqtt, topics, outbox, clock, self._events.put, self._events.put)
-        documents = Documents(data / "documents.json", clock)
         self._exports = Exports(documents, staging, self._journal, clock, self._start_exporter, self._release_news)
         self._commands = Commands(
             config, self._door, self._exports, self.health, self._has_footage, self._broadcast, clock
@@ -410,11 +412,12 @@ class Agent:
 
     def _sweep(self) -> None:
         self._more_to_sweep = False
-        swept = self._deleter.sweep()
+        swept = self._deleter.sweep(clock_trusted=True)
         self._ledger.settle()
         if swept.by_age or swept.by_space:
             reason = f"{swept.by_age} recordings by age, {swept.by_space} for want of space"
-            args = {"by_age": swept.by_age, "by_space": swept.by_space, "freed_bytes": swept.freed_bytes}
+            args: dict[str, Any] = {"by_age": swept.by_age, "by_space": swept.by_space}
+            args |= {"freed_bytes": swept.freed_bytes, "holds": list(swept.holds)}
             self._note(JournalEntry(JournalKind.DELETION, Outcome.DONE, reason=reason, args=args))
         self._more_to_sweep = swept.more
 
@@ -424,6 +427,20 @@ class Agent:
             self._journal.append(entry)
         except ArchiveError as error:
             _log.critical("not journalled: %s: %s", entry.kind, error)
+
+
+def rule_of(config: Config) -> Rule:
+    """What the configuration promises."""
+    keep = config.retention
+    return Rule(
+        keep_us=round(keep.days * DAY_US),
+        keep_us_of={c.camera_id: round(c.keep_days * DAY_US) for c in config.camera if c.keep_days is not None},
+        max_size=keep.max_size,
+        min_free=keep.min_free,
+        min_size=keep.min_size,
+        others_a_day=keep.others_a_day,
+        on_full=OnFull(keep.on_full),
+    )
 
 
 def prepare_folders(config: Config, staging: Path) -> None:

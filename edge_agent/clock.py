@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Protocol
 
+from edge_agent import kernel_clock
+
 US = 1_000_000
 
 
@@ -18,6 +20,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start; never steps."""
+        ...
+
+    def synchronised(self) -> bool:
+        """Whether the wall clock follows a time server now; false where that cannot be known (`docs/time.md`)."""
         ...
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
@@ -33,6 +39,10 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def synchronised(self) -> bool:
+        told = kernel_clock.read()
+        return told is not None and told.synchronised
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         return event.wait(seconds)

@@ -113,12 +113,27 @@ Days = Annotated[float, Field(gt=0, le=3650)]
 
 
 class Retention(Section):
-    """How long recordings are kept."""
+    """How long recordings are kept, and what gives way when there is no room (`docs/retention.md`)."""
 
     days: Days = Field(10, description="the city's order asks for at least 10")
-    max_size: Size | None = Field(None, description="the archive never grows beyond this")
-    min_free: Size = Field(10**9, description="free space left on the archive's disk")
+    on_full: Literal["overwrite", "stop"] = Field(
+        "overwrite", description="no room: the oldest recordings go, or nothing more is recorded"
+    )
+    min_free: Size = Field(10**9, description="the reserve: free space left on the archive's disk")
+    max_size: Size | None = Field(None, description="the quota: the archive never grows beyond this")
+    min_size: Size = Field(0, description="others who fill the disk never push the archive below this")
+    others_a_day: float = Field(0.1, ge=0, le=1, description="at most this part of the archive goes for them in a day")
     warn_days: float = Field(7, ge=0, le=365, description="so long before the promise breaks an alarm is raised")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Retention:
+        if self.max_size is not None and self.min_size > self.max_size:
+            raise ValueError("min_size: at most max_size, the archive can't be kept above its own limit")
+        if self.on_full == "stop" and not self.min_free and self.max_size is None:
+            raise ValueError(
+                'min_free: more than 0 (or a max_size) with on_full = "stop", or the disk fills to its end'
+            )
+        return self
 
 
 class Zone(Section):

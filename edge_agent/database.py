@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.clock import Clock
@@ -13,18 +15,34 @@ from edge_agent.when import from_us
 _log = logging.getLogger(__name__)
 
 
-def open_database(path: Path, schema: str, clock: Clock, *, read_only: bool = False) -> sqlite3.Connection:
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What the tables of a database look like."""
+
+    sql: str
+    """Idempotent."""
+    version: int = 0
+    """The database's `user_version`; 0 where there was only ever one."""
+    migrate: Callable[[sqlite3.Connection, int], None] | None = None
+    """Brings a database of an older version to what `sql` goes on from; within one transaction."""
+    trusted: Callable[[sqlite3.Connection], bool] = lambda _: False
+    """Whether looking through the whole file for damage may be spared."""
+
+
+def open_database(path: Path, schema: str | Schema, clock: Clock, *, read_only: bool = False) -> sqlite3.Connection:
     """Open (or create) a database with `schema` (idempotent SQL); every commit is on the disk when it returns.
 
     A damaged file is renamed to `<name>.damaged-<time>` and a new one begun; what to do about its loss is the
-    caller's to know.  The connection may be handed to another thread; one lock of the owner's keeps them apart.
+    caller's to know.  One of a newer version is refused.  The connection may be handed to another thread; one lock of
+    the owner's keeps them apart.
     """
+    wanted = schema if isinstance(schema, Schema) else Schema(schema)
     try:
         if read_only:
-            return _configured(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10))
+            return _to_read(path, wanted)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            return _prepared(path, schema)
+            return _prepared(path, wanted)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
@@ -33,12 +51,29 @@ def open_database(path: Path, schema: str, clock: Clock, *, read_only: bool = Fa
             path.rename(aside)
             for suffix in ("-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
-            return _prepared(path, schema)
+            return _prepared(path, wanted)
     except (sqlite3.Error, OSError) as error:
         raise ArchiveError(f"cannot open the database {path}: {error}") from error
 
 
-def _prepared(path: Path, schema: str) -> sqlite3.Connection:
+def version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _to_read(path: Path, schema: Schema) -> sqlite3.Connection:
+    connection = _configured(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10))
+    try:
+        if schema.version and version_of(connection) != schema.version:
+            raise ArchiveError(
+                f"{path} is of another version of edge-agent: the agent carries an older one over when it starts"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepared(path: Path, schema: Schema) -> sqlite3.Connection:
     created = not path.exists()
     connection = _configured(sqlite3.connect(path, timeout=10, check_same_thread=False))
     try:
@@ -46,9 +81,18 @@ def _prepared(path: Path, schema: str) -> sqlite3.Connection:
             path.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        version = version_of(connection)
+        if version > schema.version:
+            raise ArchiveError(f"{path} was made by a newer version of edge-agent: install that one again")
+        if not schema.trusted(connection) and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("quick_check found damage")
-        connection.executescript(schema)
+        if version < schema.version:
+            connection.execute("BEGIN IMMEDIATE")
+            if schema.migrate is not None:
+                schema.migrate(connection, version)
+            connection.execute(f"PRAGMA user_version = {schema.version}")
+            connection.execute("COMMIT")
+        connection.executescript(schema.sql)
     except BaseException:
         connection.close()
         raise

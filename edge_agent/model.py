@@ -80,7 +80,7 @@ class ClockTrust(StrEnum):
     SYNCED = "synced"
     """The node's clock followed a time server when the segment began."""
     FREE = "free"
-    """The node's clock ran by itself, not set by any time server since the node booted."""
+    """The node's clock ran by itself: no time server was heard since it booted or was set, or for 9 hours."""
     CARRIED = "carried"
     """A clock jumped: the times were carried over the jump, and are only known to follow one another."""
 
@@ -158,6 +158,9 @@ class Hold:
     """When it was entered."""
     ended_us: int | None = None
     ended_by: str = ""
+    """Who carried out the order to end it."""
+    end_order_number: str = ""
+    end_ordered_by: str = ""
 
     def covers(self, camera: CameraId, interval: Interval) -> bool:
         """Whether it keeps anything of `interval`."""
@@ -218,3 +221,17 @@ class Alarm:
     """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
     picture: bytes | None = None
     """JPEG with the box drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAlarm:
+    """One message of the life of an alarm of the node itself, not of one of its cameras."""
+
+    alarm_id: str
+    code: str
+    """For programs: lower-case letters, digits and `_`, the same whatever the words."""
+    phase: AlarmPhase
+    at_us: int
+    started_us: int
+    uk: str
+    en: str

@@ -1,59 +1,26 @@
 """The index of the archive: which file holds which time of which camera, and what is missing or gone.
 
 A cache of the files (segments), plus the facts that are not in them: gaps and the receipts of deletions.  One thread
-of the agent writes it; the command line reads it beside.
+of the agent writes it; the command line reads it beside.  Its tables: `docs/archive.md`.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
-from edge_agent.clock import Clock
-from edge_agent.database import open_database
-from edge_agent.errors import ArchiveError
-from edge_agent.model import CameraId, Gap, GapCause, Interval, Segment
+from edge_agent.buffer.index_marks import IndexMarks
+from edge_agent.buffer.index_rows import COLUMNS, KEY, key_of, row_of, segment_of
+from edge_agent.buffer.index_schema import INSERT
+from edge_agent.buffer.segments import SegmentName
+from edge_agent.model import CameraId, Interval, Segment
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS segment (
-    path TEXT PRIMARY KEY,
-    camera TEXT NOT NULL,
-    start_us INTEGER NOT NULL,
-    end_us INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    frames INTEGER,
-    sha256 TEXT,
-    torn INTEGER NOT NULL DEFAULT 0,
-    doomed TEXT
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS segment_by_time ON segment (camera, end_us);
-CREATE INDEX IF NOT EXISTS segment_by_age ON segment (end_us);
-CREATE INDEX IF NOT EXISTS segment_doomed ON segment (doomed) WHERE doomed IS NOT NULL;
-CREATE TABLE IF NOT EXISTS gap (
-    camera TEXT NOT NULL,
-    start_us INTEGER NOT NULL,
-    end_us INTEGER NOT NULL,
-    cause TEXT NOT NULL,
-    evidence TEXT NOT NULL,
-    PRIMARY KEY (camera, start_us)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS receipt (
-    path TEXT NOT NULL,
-    camera TEXT NOT NULL,
-    start_us INTEGER NOT NULL,
-    end_us INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    sha256 TEXT,
-    reason TEXT NOT NULL,
-    deleted_us INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS receipt_by_time ON receipt (camera, start_us);
-"""
-_COLUMNS = "camera, path, start_us, end_us, size_bytes, frames, sha256, torn"
+_REPLACE = (
+    " ON CONFLICT (camera, start_us, sequence) DO UPDATE SET end_us = excluded.end_us,"
+    " size_bytes = excluded.size_bytes, frames = excluded.frames, sha256 = excluded.sha256, torn = excluded.torn,"
+    " damaged = excluded.damaged, clock = excluded.clock"
+)
 
 
 class DeleteReason(StrEnum):
@@ -71,6 +38,7 @@ class Receipt:
 
     segment: Segment
     reason: str
+    """A DeleteReason, followed by the id of the hold that had kept it beyond its time, if one had."""
     deleted_us: int
 
 
@@ -84,149 +52,120 @@ class Holdings:
     last_us: int | None
 
 
-class Index:
+class Index(IndexMarks):
     """The SQLite file; every method raises ArchiveError when the disk refuses."""
 
-    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
-        self._path = path
-        self._db = open_database(path, _SCHEMA, clock, read_only=read_only)
-
-    def close(self) -> None:
-        self._db.close()
-
-    def add(self, segments: Iterable[Segment]) -> None:
-        """Enter closed segments; one that is known already is replaced."""
-        rows = [
-            (s.camera, s.path, s.start_us, s.end_us, s.size_bytes, s.frames, s.sha256, int(s.torn)) for s in segments
-        ]
-        with self._transaction() as db:
-            db.executemany(f"INSERT OR REPLACE INTO segment ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    def add(self, segments: Iterable[Segment], *, known_stay: bool = False, clock_trusted: bool = True) -> None:
+        """Enter closed segments; one that is known already is replaced, or left alone where `known_stay`."""
+        added = list(segments)
+        if added:
+            with self._transaction() as db:
+                rows = [row_of(segment) for segment in added]
+                db.executemany(INSERT + (" ON CONFLICT DO NOTHING" if known_stay else _REPLACE), rows)
+                if not clock_trusted:
+                    self._leave_undated(added)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop rows whose files are gone without our doing."""
         with self._transaction() as db:
-            db.executemany("DELETE FROM segment WHERE path = ?", [(path,) for path in paths])
+            db.executemany(f"DELETE FROM segment WHERE {KEY}", [key_of(path) for path in paths])
 
     def segments(self, camera: CameraId, interval: Interval) -> list[Segment]:
-        """Segments that overlap the interval, in time order; doomed ones are gone already."""
-        found = []
+        """Segments that overlap the interval, in order of their starts; doomed ones are gone already."""
+        # none begins longer before the interval than the camera's longest is: the key finds them without a search
         query = (
-            f"SELECT {_COLUMNS} FROM segment WHERE camera = ? AND end_us > ? AND doomed IS NULL"
-            " ORDER BY end_us, start_us"
+            f"SELECT {COLUMNS} FROM segment WHERE camera = ?1"
+            " AND start_us > ?2 - (SELECT longest_us FROM camera WHERE camera = ?1) AND start_us < ?3"
+            " AND end_us > ?2 AND doomed IS NULL ORDER BY start_us, sequence"
         )
         with self._errors():
-            for row in self._db.execute(query, (camera, interval.start_us)):
-                segment = _segment(row)
-                if segment.start_us >= interval.end_us:
-                    break
-                found.append(segment)
-        return found
+            found = self._db.execute(query, (camera, interval.start_us, interval.end_us))
+            return [segment_of(row) for row in found]
 
-    def oldest(self, limit: int, *, ended_before_us: int | None = None) -> list[Segment]:
-        """The oldest segments of all cameras, by their end."""
-        bound = 2**63 - 1 if ended_before_us is None else ended_before_us
-        query = f"SELECT {_COLUMNS} FROM segment WHERE end_us <= ? AND doomed IS NULL ORDER BY end_us LIMIT ?"
+    def beginning(self, camera: CameraId, interval: Interval) -> dict[tuple[int, int], int]:
+        """Every known file that begins in the interval, doomed ones included: start and sequence → size in bytes."""
+        query = "SELECT start_us, sequence, size_bytes FROM segment WHERE camera = ? AND start_us >= ? AND start_us < ?"
         with self._errors():
-            return [_segment(row) for row in self._db.execute(query, (bound, limit))]
+            rows = self._db.execute(query, (camera, interval.start_us, interval.end_us))
+            return {(start_us, sequence): size for start_us, sequence, size in rows}
 
     def paths(self) -> dict[str, int]:
-        """Every known file with its size in bytes, doomed ones included."""
+        """Every known file with its size in bytes, doomed ones included; as long as the archive is large."""
+        query = "SELECT camera, start_us, sequence, size_bytes FROM segment"
         with self._errors():
-            return dict(self._db.execute("SELECT path, size_bytes FROM segment"))
+            return {str(SegmentName(CameraId(row[0]), row[1], row[2])): row[3] for row in self._db.execute(query)}
 
     def by_path(self, paths: Iterable[str]) -> list[Segment]:
-        query = f"SELECT {_COLUMNS} FROM segment WHERE path = ?"
+        """Those of the files that are known, doomed ones included."""
+        query = f"SELECT {COLUMNS} FROM segment WHERE {KEY}"
         with self._errors():
-            rows = [self._db.execute(query, (path,)).fetchone() for path in paths]
-        return [_segment(row) for row in rows if row is not None]
+            rows = [self._db.execute(query, key_of(path)).fetchone() for path in paths]
+        return [segment_of(row) for row in rows if row is not None]
+
+    def unhashed(self, limit: int) -> list[Segment]:
+        """Segments whose SHA-256 is still to be computed."""
+        query = f"SELECT {COLUMNS} FROM segment WHERE sha256 IS NULL AND doomed IS NULL LIMIT ?"
+        with self._errors():
+            return [segment_of(row) for row in self._db.execute(query, (limit,))]
+
+    def note_hash(self, segment: Segment, sha256: str) -> None:
+        with self._transaction() as db:
+            db.execute(f"UPDATE segment SET sha256 = ? WHERE {KEY}", (bytes.fromhex(sha256), *key_of(segment.path)))
 
     def holdings(self, camera: CameraId | None = None) -> Holdings:
-        where, values = ("WHERE camera = ?", (camera,)) if camera else ("", ())
-        query = f"SELECT count(*), coalesce(sum(size_bytes), 0), min(start_us), max(end_us) FROM segment {where}"
+        """Kept by triggers: as quick over a month as over an hour."""
+        query = (
+            "SELECT coalesce(sum(files), 0), coalesce(sum(size_bytes), 0),"
+            " min((SELECT min(start_us) FROM segment WHERE segment.camera = camera.camera)),"
+            " max((SELECT max(end_us) FROM segment WHERE segment.camera = camera.camera))"
+            " FROM camera WHERE ?1 IS NULL OR camera = ?1"
+        )
         with self._errors():
-            return Holdings(*self._db.execute(query, values).fetchone())
-
-    def cameras(self) -> list[CameraId]:
-        """Every camera of which something is or was kept."""
-        query = "SELECT camera FROM segment UNION SELECT camera FROM gap UNION SELECT camera FROM receipt ORDER BY 1"
-        with self._errors():
-            return [CameraId(row[0]) for row in self._db.execute(query)]
+            return Holdings(*self._db.execute(query, (camera,)).fetchone())
 
     def last_end_us(self, camera: CameraId) -> int | None:
         """End of the newest known time of a camera: recorded, or accounted for as a gap."""
         query = (
-            "SELECT max(last) FROM (SELECT max(end_us) AS last FROM segment WHERE camera = ?"
-            " UNION ALL SELECT max(end_us) FROM gap WHERE camera = ?)"
+            "SELECT max(last) FROM (SELECT max(end_us) AS last FROM segment WHERE camera = ?1"
+            " UNION ALL SELECT max(end_us) FROM gap WHERE camera = ?1)"
         )
         with self._errors():
-            row = self._db.execute(query, (camera, camera)).fetchone()
+            row = self._db.execute(query, (camera,)).fetchone()
         return None if row[0] is None else int(row[0])
 
-    def add_gap(self, gap: Gap) -> None:
-        with self._transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?, ?)",
-                (gap.camera, gap.start_us, gap.end_us, gap.cause, gap.evidence),
-            )
-
-    def gaps(self, camera: CameraId, interval: Interval) -> list[Gap]:
-        query = "SELECT * FROM gap WHERE camera = ? AND end_us > ? AND start_us < ? ORDER BY start_us"
-        with self._errors():
-            return [
-                Gap(CameraId(row[0]), row[1], row[2], GapCause(row[3]), row[4])
-                for row in self._db.execute(query, (camera, interval.start_us, interval.end_us))
-            ]
-
-    def doom(self, segments: Iterable[Segment], reason: DeleteReason) -> None:
-        """First step of a deletion: from here on the segments are going, whatever crashes."""
-        with self._transaction() as db:
-            db.executemany("UPDATE segment SET doomed = ? WHERE path = ?", [(reason, s.path) for s in segments])
+    def doom(self, going: Iterable[tuple[Segment, str]]) -> None:
+        """First step of a deletion: from here on the segments are going, each for its reason, whatever crashes."""
+        rows = [(reason, *key_of(segment.path)) for segment, reason in going]
+        if rows:
+            with self._transaction() as db:
+                db.executemany(f"UPDATE segment SET doomed = ? WHERE {KEY}", rows)
 
     def doomed(self) -> list[tuple[Segment, str]]:
         """Deletions that were begun and not finished, with their reasons."""
-        query = f"SELECT {_COLUMNS}, doomed FROM segment WHERE doomed IS NOT NULL"
+        query = f"SELECT {COLUMNS}, doomed FROM segment WHERE doomed IS NOT NULL"
         with self._errors():
-            return [(_segment(row), row[8]) for row in self._db.execute(query)]
+            return [(segment_of(row), row[10]) for row in self._db.execute(query)]
 
     def gone(self, deleted: Iterable[tuple[Segment, str]], at_us: int) -> None:
         """Last step of a deletion: the files are gone; the rows become receipts."""
-        rows = list(deleted)
+        rows = [(reason, at_us, *key_of(segment.path)) for segment, reason in deleted]
+        if not rows:
+            return
         with self._transaction() as db:
             db.executemany(
-                "INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [(s.path, s.camera, s.start_us, s.end_us, s.size_bytes, s.sha256, reason, at_us) for s, reason in rows],
+                "INSERT INTO receipt SELECT camera, start_us, sequence, end_us, size_bytes, sha256, batch, ?, ?"
+                f" FROM segment WHERE {KEY}",
+                rows,
             )
-            db.executemany("DELETE FROM segment WHERE path = ?", [(s.path,) for s, _ in rows])
+            db.executemany(f"DELETE FROM segment WHERE {KEY}", [row[2:] for row in rows])
 
     def receipts(self, camera: CameraId, interval: Interval) -> list[Receipt]:
-        query = "SELECT * FROM receipt WHERE camera = ? AND end_us > ? AND start_us < ? ORDER BY start_us"
+        """Of recordings that overlap the interval, as far as they were not rolled up."""
+        query = (
+            "SELECT camera, start_us, sequence, end_us, size_bytes, sha256, reason, deleted_us FROM receipt"
+            " WHERE camera = ?1 AND start_us > ?2 - (SELECT longest_us FROM camera WHERE camera = ?1)"
+            " AND start_us < ?3 AND end_us > ?2 ORDER BY start_us, sequence"
+        )
         with self._errors():
             rows = self._db.execute(query, (camera, interval.start_us, interval.end_us)).fetchall()
-        return [
-            Receipt(Segment(CameraId(row[1]), row[0], row[2], row[3], row[4], None, row[5]), row[6], row[7])
-            for row in rows
-        ]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise ArchiveError(f"the index {self._path} fails: {error}") from error
-
-
-def _segment(row: tuple[str, str, int, int, int, int | None, str | None, int]) -> Segment:
-    camera, path, start_us, end_us, size_bytes, frames, sha256, torn = row[:8]
-    return Segment(CameraId(camera), path, start_us, end_us, size_bytes, frames, sha256, bool(torn))
+        return [Receipt(segment_of((*row[:5], None, row[5], 0, None, None)), row[6], row[7]) for row in rows]

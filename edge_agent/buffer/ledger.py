@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edge_agent.buffer.index import DeleteReason, Index
-from edge_agent.buffer.segments import FoundSegment, SegmentName, examine, mark_torn, scan
+from edge_agent.buffer.segments import SegmentName, enter, examine, mark_torn, scan
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
@@ -92,8 +92,8 @@ class Ledger:
         for found in scan(self._root):
             if found.path in known:
                 del known[found.path]
-            elif found.end_us is not None:
-                fresh.append(_from_outside(found, found.end_us))
+            elif (segment := found.segment()) is not None:
+                fresh.append(segment)
             else:
                 unfinished.append(found.path)
         self._index.add(fresh)
@@ -149,16 +149,14 @@ class Ledger:
         except OSError as error:
             raise ArchiveError(f"{file}: {error.strerror}") from error
         mark_torn(file, end_us)
-        return Segment(name.camera, path, name.start_us, end_us, size, frames, digest, torn=True)
+        segment = Segment(name.camera, path, name.start_us, end_us, size, frames, digest, torn=True)
+        enter(file, segment)
+        return segment
 
     def _vanished(self, known: Iterable[str]) -> None:
         gone = self._index.by_path(known)
         _log.error("%d recordings vanished without the agent's doing, %s first", len(gone), gone[0].path)
         self._index.gone([(segment, DeleteReason.MISSING) for segment in gone], self._clock.utc_us())
-
-
-def _from_outside(found: FoundSegment, end_us: int) -> Segment:
-    return Segment(found.camera, found.path, found.start_us, end_us, found.size_bytes, None, None, found.torn)
 
 
 def _sha256(path: Path) -> str:

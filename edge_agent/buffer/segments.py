@@ -11,24 +11,27 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
+from edge_agent.buffer import day_log
 from edge_agent.buffer.mp4 import TrackKind
 from edge_agent.buffer.mp4_read import read_fragments
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
-from edge_agent.model import CameraId
+from edge_agent.model import CameraId, ClockTrust, Segment
 from edge_agent.trust.age import AgeReader, AgeWriter, Identity, NoIdentityError, Recipient
 
 _log = logging.getLogger(__name__)
 
 WHOLE_MODE, TORN_MODE, OPEN_MODE = 0o440, 0o400, 0o600
-MAX_SEGMENT_US = 24 * 3600 * US
+DAY_US = 24 * 3600 * US
+MAX_SEGMENT_US = DAY_US
 """No segment is longer; an end farther from its start is somebody else's modification time."""
 _BUFFER_BYTES = 1 << 20
 _MAX_START_US = 253_402_300_800 * US
@@ -49,7 +52,7 @@ class SegmentName:
     @property
     def folder(self) -> str:
         """`<camera>/<UTC date of the start>`."""
-        return f"{self.camera}/{datetime.fromtimestamp(self.start_us // US, UTC):%Y-%m-%d}"
+        return f"{self.camera}/{_date(self.start_us // DAY_US)}"
 
     def __str__(self) -> str:
         return f"{self.folder}/{self.start_us}_{self.sequence:06d}.mp4.age"
@@ -83,6 +86,19 @@ class FoundSegment:
     """Closed, but without its last part; an open file may be torn too."""
     modified_us: int
     """Of a file that was not closed, about when the last bytes came."""
+    line: day_log.Line | None = None
+    """What the day log says of it, where that is about this very file."""
+
+    def segment(self) -> Segment | None:
+        """A closed file whose end is known, with all that is known of it without opening it."""
+        line = self.line
+        if line is not None:
+            frames, digest, torn = line.frames, line.sha256, line.torn or self.torn
+            facts = (frames, digest, torn, line.damaged, line.clock)
+            return Segment(self.camera, self.path, self.start_us, line.end_us, self.size_bytes, *facts)
+        if self.end_us is None:
+            return None
+        return Segment(self.camera, self.path, self.start_us, self.end_us, self.size_bytes, None, None, self.torn)
 
 
 class SegmentFile:
@@ -138,28 +154,43 @@ class SegmentFile:
             raise self._error("cannot be written to the disk", error) from error
         self._unsynced = False
 
-    def close(self, end_us: int) -> str:
-        """Finish the file; its SHA-256 in hex."""
+    def close(
+        self, end_us: int, frames: int | None = None, damaged: int | None = None, clock: ClockTrust | None = None
+    ) -> Segment:
+        """Finish the file and enter it into its day's log."""
         self._age.finish()
         self.push()
         self.sync()
-        self._mark(end_us, WHOLE_MODE)
-        return self._sha256.hexdigest()
+        facts = (frames, self._sha256.hexdigest(), False, damaged, clock)
+        segment = Segment(self.name.camera, str(self.name), self.name.start_us, end_us, self.size_bytes, *facts)
+        self._mark(segment, WHOLE_MODE)
+        return segment
 
-    def abandon(self, end_us: int | None) -> None:
+    def abandon(
+        self,
+        end_us: int | None,
+        frames: int | None = None,
+        damaged: int | None = None,
+        clock: ClockTrust | None = None,
+    ) -> Segment | None:
         """Leave a file whose disk failed: mark it torn, ending at `end_us`, or remove it when that is None.  Does what
         the disk still allows and raises nothing."""
-        with suppress(ArchiveError, OSError):
-            if end_us is None:
+        if end_us is None:
+            with suppress(OSError):
                 self._end_fd()
                 self.path.unlink()
                 fsync_folder(self.path.parent)
-            else:
-                self._mark(end_us, TORN_MODE)
+            return None
+        facts = (frames, None, True, damaged, clock)
+        segment = Segment(self.name.camera, str(self.name), self.name.start_us, end_us, self.size_bytes, *facts)
+        with suppress(ArchiveError, OSError):
+            self._mark(segment, TORN_MODE)
+        return segment
 
-    def _mark(self, end_us: int, mode: int) -> None:
+    def _mark(self, segment: Segment, mode: int) -> None:
         try:
-            _mark(self._fd, end_us, mode)
+            _mark(self._fd, segment.end_us, mode)
+            enter(self.path, segment)
             fsync_folder(self.path.parent)
         except OSError as error:
             raise self._error("cannot be closed", error) from error
@@ -192,17 +223,94 @@ def mark_torn(path: Path, end_us: int) -> None:
         raise ArchiveError(f"{path} cannot be marked as torn: {error.strerror}") from error
 
 
+def enter(path: Path, segment: Segment) -> None:
+    """Write a closed file's line into its day's log; a disk that refuses costs the line only, and is logged."""
+    facts = (segment.frames, segment.sha256, segment.torn, segment.damaged, segment.clock)
+    try:
+        day_log.append(path.parent, day_log.Line(path.name, segment.end_us, segment.size_bytes, *facts))
+    except ArchiveError as error:
+        _log.warning("camera %s: %s", segment.camera, error)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DayFolder:
+    """One camera's folder of one UTC date."""
+
+    camera: CameraId
+    day: int
+    """Days since 1970."""
+
+    def __str__(self) -> str:
+        return f"{self.camera}/{_date(self.day)}"
+
+    def names(self, archive: Path) -> list[SegmentName]:
+        """Of the segments in it, in order; nothing of a file is looked at but its kind."""
+        names = []
+        for entry in _entries(archive / str(self), folders=False):
+            name = self._name(entry.name)
+            if name is not None:
+                names.append(name)
+        return names
+
+    def _name(self, file: str) -> SegmentName | None:
+        found = _FILE.fullmatch(file)
+        if found is None or int(found[1]) // DAY_US != self.day:
+            return None
+        name = SegmentName(self.camera, int(found[1]), int(found[2]))
+        return name if found[2] == f"{name.sequence:06d}" else None
+
+
+def day_folders(archive: Path) -> Iterator[DayFolder]:
+    """By camera and date.  Symbolic links are not followed; a missing archive is empty."""
+    for camera in _entries(archive, folders=True):
+        for day in _entries(archive / camera.name, folders=True) if _CAMERA.fullmatch(camera.name) else ():
+            number = _day(day.name)
+            if number is not None:
+                yield DayFolder(CameraId(camera.name), number)
+
+
+def look(archive: Path, name: SegmentName, lines: Mapping[str, day_log.Line]) -> FoundSegment | None:
+    """A file from outside, with the line that its day's log has; None when it is gone or no plain file."""
+    path = str(name)
+    try:
+        status = os.lstat(f"{archive}/{path}")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _log.warning("%s/%s cannot be looked at: %s", archive, path, error.strerror)
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    mode = stat.S_IMODE(status.st_mode)
+    modified_us = status.st_mtime_ns // 1000
+    closed = mode in (WHOLE_MODE, TORN_MODE)
+    line = lines.get(path.rpartition("/")[2])
+    if line is not None and (line.size_bytes != status.st_size or not _is_end(name, line.end_us)):
+        line = None
+    return FoundSegment(
+        camera=name.camera,
+        path=path,
+        start_us=name.start_us,
+        closed=closed,
+        end_us=modified_us if closed and _is_end(name, modified_us) else None,
+        size_bytes=status.st_size,
+        torn=mode == TORN_MODE,
+        modified_us=modified_us,
+        line=line,
+    )
+
+
 def scan(archive: Path) -> Iterator[FoundSegment]:
     """Every segment under the archive's folder, by camera, date and name; whatever else is there is passed over.
 
     Symbolic links are not followed.  What can't be read is logged and left out; a missing archive is empty.
     """
-    for camera in _entries(archive, folders=True):
-        for day in _entries(archive / camera.name, folders=True) if _CAMERA.fullmatch(camera.name) else ():
-            for entry in _entries(archive / camera.name / day.name, folders=False):
-                found = _found(f"{camera.name}/{day.name}/{entry.name}", entry)
-                if found is not None:
-                    yield found
+    for folder in day_folders(archive):
+        lines = day_log.read(archive / str(folder))
+        for name in folder.names(archive):
+            found = look(archive, name, lines)
+            if found is not None:
+                yield found
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,28 +408,20 @@ def _entries(folder: Path, *, folders: bool) -> list[os.DirEntry[str]]:
     return sorted(kept, key=lambda entry: entry.name)
 
 
-def _found(path: str, entry: os.DirEntry[str]) -> FoundSegment | None:
-    name = SegmentName.parse(path)
-    if name is None:
-        return None
+def _is_end(name: SegmentName, end_us: int) -> bool:
+    return name.start_us <= end_us <= name.start_us + MAX_SEGMENT_US
+
+
+@lru_cache(maxsize=4096)
+def _date(day: int) -> str:
+    return f"{datetime.fromtimestamp(day * 86400, UTC):%Y-%m-%d}"
+
+
+@lru_cache(maxsize=4096)
+def _day(date: str) -> int | None:
+    """Days since 1970 of a folder's name; None when it is no date that `_date` writes."""
     try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
+        day = int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) // 86400
+    except (ValueError, OverflowError):
         return None
-    except OSError as error:
-        _log.warning("%s cannot be looked at: %s", entry.path, error.strerror)
-        return None
-    mode = stat.S_IMODE(status.st_mode)
-    modified_us = status.st_mtime_ns // 1000
-    closed = mode in (WHOLE_MODE, TORN_MODE)
-    plausible = name.start_us <= modified_us <= name.start_us + MAX_SEGMENT_US
-    return FoundSegment(
-        camera=name.camera,
-        path=path,
-        start_us=name.start_us,
-        closed=closed,
-        end_us=modified_us if closed and plausible else None,
-        size_bytes=status.st_size,
-        torn=mode == TORN_MODE,
-        modified_us=modified_us,
-    )
+    return day if day >= 0 and _date(day) == date else None

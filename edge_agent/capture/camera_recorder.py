@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from edge_agent.capture.feed import Feed
+from edge_agent.capture.feed import Feed, Rounds
 from edge_agent.capture.job import CameraJob
 from edge_agent.capture.opening import Opening
 from edge_agent.capture.segment_writer import ArchivePlace, Loss, SegmentWriter
@@ -17,7 +16,6 @@ from edge_agent.errors import ArchiveError
 from edge_agent.messages import CameraStats, Message
 from edge_agent.model import CameraFault, CameraState
 
-GATHER_S = 0.2
 OPENING_S = 0.5
 """So long the first packets are gathered, for they tell together where the first one belongs."""
 
@@ -30,11 +28,11 @@ class CameraRecorder(CameraWorker):
         camera: CameraJob,
         place: ArchivePlace,
         clock: Clock,
-        stop: threading.Event,
+        rounds: Rounds,
         make_source: Callable[[], Source],
         tell: Callable[[Message], None],
     ) -> None:
-        super().__init__(camera.id, clock, stop, make_source, tell)
+        super().__init__(camera.id, clock, rounds, make_source, tell)
         self._place = place
         self._writer = SegmentWriter(camera.id, place, clock, tell, self._disk)
         self._floor_us = 0
@@ -48,28 +46,23 @@ class CameraRecorder(CameraWorker):
         super().failed(fault, words)
         self._writer.lost(Loss(fault.gap_cause, words))
 
-    def run_once(self) -> None:
+    def run_once(self) -> Iterator[float]:
         feed = self._fresh_feed()
         self._connect(feed)
         segmenter: Segmenter | None = None
         try:
-            info = self._wait_for_info(feed)
-            if info is None:
-                return
+            info = yield from self._wait_for_info(feed)
             self._note = info.note
-            self._clock.wait(self._stop, OPENING_S)
-            opening = Opening.of(feed.take(OPENING_S), info.video.time_base)
+            yield from self._pause(OPENING_S)
+            opening = Opening.of(feed.take(0), info.video.time_base)
             segmenter = Segmenter(info, self._writer, self._place.segment_s, self._floor_us, opening.early_us)
             for packet, lost_before in opening.packets:
                 segmenter.put(packet, lost_before)
             stall = StallWatch(self._clock)
             while True:
-                # pictures are left to gather, for waking up costs more than writing them
-                stopped = self._clock.wait(self._stop, GATHER_S)
-                for packet, lost_before in feed.take(0 if stopped else TAKE_S):
+                yield TAKE_S
+                for packet, lost_before in feed.take(0):
                     segmenter.put(packet, lost_before)
-                if stopped:
-                    return
                 self._writer.sync_if_due()
                 stall.check(feed)
         finally:

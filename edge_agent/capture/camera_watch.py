@@ -7,13 +7,12 @@ them are passed over.
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from edge_agent.capture.analysis import Analysis
 from edge_agent.capture.decoder import Decoder, Picture, Sampler, fresh
-from edge_agent.capture.feed import Feed
+from edge_agent.capture.feed import Feed, Rounds
 from edge_agent.capture.source import CameraFailed, Packet, Source, StreamInfo
 from edge_agent.capture.tracks import Instant
 from edge_agent.capture.watch_job import WatchedCamera
@@ -54,40 +53,39 @@ class CameraWatch(CameraWorker):
         self,
         camera: WatchedCamera,
         clock: Clock,
-        stop: threading.Event,
+        rounds: Rounds,
         make_source: Callable[[], Source],
         make_analysis: Callable[[], Analysis],
         tell: Callable[[Message], None],
     ) -> None:
-        super().__init__(camera.id, clock, stop, make_source, tell)
+        super().__init__(camera.id, clock, rounds, make_source, tell)
         self._camera = camera
         self._make_analysis = make_analysis
         self.counters = Counters()
         self._reported = Counters()
         self._reported_at = clock.monotonic()
 
-    def run_once(self) -> None:
+    def run_once(self) -> Iterator[float]:
         """However the connection ends, the alarms that were open get their END."""
         feed = Feed(QUEUE_BYTES)
         self._connect(feed)
         analysis: Analysis | None = None
         try:
-            info = self._wait_for_info(feed)
-            if info is None:
-                return
+            info = yield from self._wait_for_info(feed)
             analysis = self._make_analysis()
-            self._watch(feed, info, analysis)
+            yield from self._watch(feed, info, analysis)
         finally:
             feed.abandon()
             if analysis is not None:
                 self._raise(analysis.close(Instant(self._clock.utc_us(), self._clock.monotonic())))
 
-    def _watch(self, feed: Feed, info: StreamInfo, analysis: Analysis) -> None:
+    def _watch(self, feed: Feed, info: StreamInfo, analysis: Analysis) -> Iterator[float]:
         decoder = Decoder(info.video.codec, info.video.extradata, keyframes_only=self._camera.keyframes_only)
         sampler = Sampler(self._camera.fps)
         stall, pictured_at = StallWatch(self._clock), self._clock.monotonic()
         errors = 0
-        while not self._stop.is_set():
+        while True:
+            yield 0.0
             batch = feed.take(TAKE_S)
             now_s = self.beat = self._clock.monotonic()
             stall.check(feed)
@@ -107,8 +105,6 @@ class CameraWatch(CameraWorker):
 
     def _decoded(self, decoder: Decoder, batch: list[tuple[Packet, int]]) -> Iterable[Picture]:
         for packet, lost_before in batch:
-            if self._stop.is_set():
-                return
             if lost_before:
                 decoder.reset()
                 self.counters.skipped += lost_before

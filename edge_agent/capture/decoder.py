@@ -14,6 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from edge_agent.capture import nal
 from edge_agent.capture.source import VIDEO, Packet, VideoCodec
 
 PICTURE_WIDTH = 640
@@ -81,7 +82,7 @@ class Decoder:
         try:
             if self._context is None:
                 self._context = self._opened()
-            frames = self._context.decode(av.Packet(packet.data))
+            frames = self._context.decode(av.Packet(nal.annex_b(packet.data)))
             if self._keyframes_only:
                 # Without its successors a decoder may keep a picture back for reordering.
                 frames += self._context.decode(None)

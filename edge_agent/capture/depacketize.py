@@ -17,7 +17,7 @@ from edge_agent.capture.source import VideoCodec
 MAX_UNIT_BYTES = 8 << 20
 """An access unit beyond this is no picture of a camera."""
 MAX_PARTS = 20_000
-START_CODE = b"\0\0\0\1"
+Buffer = bytes | memoryview
 _AGREEMENTS = 4
 _SOUND_SAMPLES = 1024
 
@@ -38,7 +38,7 @@ class Arrival:
 @dataclass(frozen=True, slots=True)
 class AccessUnit:
     data: bytes
-    """Annex B for pictures, a raw frame for AAC."""
+    """Of pictures each NAL unit behind four bytes of its length, of AAC a raw frame."""
     ticks: int
     keyframe: bool
     damaged: bool
@@ -54,10 +54,16 @@ class PictureAssembler:
 
     def __init__(self, codec: VideoCodec) -> None:
         self._hevc = codec == "hevc"
-        self._parts: list[bytes] = []
+        self._parts: list[Buffer] = []
+        """Of each NAL unit its length, then the pieces that it came in."""
+        self._starts: list[int] = []
+        """Where in `_parts` the NAL units begin."""
         self._bytes = 0
         self._fragment_at: int | None = None
         """Where in `_parts` the NAL unit begins that is being put together."""
+        self._fragment_bytes = 0
+        """What was gathered before it."""
+        self._middle = b""
         self._picture_end = 0
         """Where in `_parts` the last slice ends; 0 when there is none."""
         self._ticks = 0
@@ -109,6 +115,16 @@ class PictureAssembler:
             self._give(done)
         return done
 
+    @property
+    def middle(self) -> bytes:
+        """How the payload begins of a packet that only carries on the NAL unit being put together; b"" when none is."""
+        return self._middle
+
+    def carry_on(self, pieces: list[memoryview], size: int) -> None:
+        """Take payloads of such packets, less their beginnings; `size` is their sum in bytes."""
+        self._parts += pieces
+        self._bytes += size
+
     def finish(self) -> list[AccessUnit]:
         """The connection is over: the last picture, if its marker came."""
         done: list[AccessUnit] = []
@@ -124,8 +140,10 @@ class PictureAssembler:
         if kind == _H264_FU_A:
             head = data[start + 1]
             if head & 0x80:
-                self._begin_fragment(bytes((data[start] & 0xE0 | head & 0x1F,)), data[start + 2 : start + 5], done)
-            self._add_fragment(data[start + 2 : end], last=bool(head & 0x40))
+                middle = bytes((data[start], head & 0x1F))
+                header = bytes((data[start] & 0xE0 | head & 0x1F,))
+                self._begin_fragment(header, data[start + 2 : start + 5], middle, done)
+            self._add_fragment(memoryview(data)[start + 2 : end], last=bool(head & 0x40))
         elif kind == _H264_STAP_A:
             self._take_several(data, start + 1, end, done)
         elif 1 <= kind <= 23:
@@ -140,9 +158,10 @@ class PictureAssembler:
         if kind == _HEVC_FU:
             head = data[start + 2]
             if head & 0x80:
+                middle = bytes((data[start], data[start + 1], head & 0x3F))
                 header = bytes((data[start] & 0x81 | (head & 0x3F) << 1, data[start + 1]))
-                self._begin_fragment(header, data[start + 3 : start + 6], done)
-            self._add_fragment(data[start + 3 : end], last=bool(head & 0x40))
+                self._begin_fragment(header, data[start + 3 : start + 6], middle, done)
+            self._add_fragment(memoryview(data)[start + 3 : end], last=bool(head & 0x40))
         elif kind == _HEVC_AP:
             self._take_several(data, start + 2, end, done)
         elif kind < _HEVC_AP:
@@ -162,34 +181,40 @@ class PictureAssembler:
             self._unit(data[at : at + size], done)
             at += size
 
-    def _begin_fragment(self, header: bytes, following: bytes, done: list[AccessUnit]) -> None:
+    def _begin_fragment(self, header: bytes, following: bytes, middle: bytes, done: list[AccessUnit]) -> None:
         self._drop_fragment()
         self._classify(header + following, done)
-        self._fragment_at = len(self._parts)
-        self._parts += (START_CODE, header)
-        self._bytes += 6
+        self._fragment_at, self._fragment_bytes = len(self._parts), self._bytes
+        self._middle = middle
+        self._parts += (b"", header)
+        self._bytes += 4 + len(header)
 
-    def _add_fragment(self, data: bytes, *, last: bool) -> None:
-        if self._fragment_at is None:
+    def _add_fragment(self, data: memoryview, *, last: bool) -> None:
+        at = self._fragment_at
+        if at is None:
             self._damaged = True  # its beginning was lost
             return
         self._parts.append(data)
         self._bytes += len(data)
         if last:
-            self._finish_unit(self._parts[self._fragment_at + 1])
-            self._fragment_at = None
+            self._parts[at] = (self._bytes - self._fragment_bytes - 4).to_bytes(4, "big")
+            self._starts.append(at)
+            self._finish_unit(bytes(self._parts[at + 1]))
+            self._fragment_at, self._middle = None, b""
 
     def _drop_fragment(self) -> None:
         if self._fragment_at is not None:
             del self._parts[self._fragment_at :]
-            self._fragment_at = None
+            self._bytes = self._fragment_bytes
+            self._fragment_at, self._middle = None, b""
             self._damaged = True
 
     # ---- units
 
     def _unit(self, unit: bytes, done: list[AccessUnit]) -> None:
         self._classify(unit, done)
-        self._parts += (START_CODE, unit)
+        self._starts.append(len(self._parts))
+        self._parts += (len(unit).to_bytes(4, "big"), unit)
         self._bytes += 4 + len(unit)
         self._finish_unit(unit)
 
@@ -240,33 +265,39 @@ class PictureAssembler:
             return
         end = self._end_of_picture()
         rest = self._parts[end:]
+        starts = [start - end for start in self._starts if start >= end]
         unit = AccessUnit(
-            b"".join(self._parts[:end]), self._ticks, self._keyframe, self._damaged, self._arrival, self._sps
+            b"".join(self._parts[:end] if rest else self._parts),
+            self._ticks,
+            self._keyframe,
+            self._damaged,
+            self._arrival,
+            self._sps,
         )
         self.damaged += self._damaged
         self._clear()
-        self._parts = rest
+        self._parts, self._starts = rest, starts
         self._bytes = sum(map(len, rest))
-        for part in rest:
-            if part != START_CODE:
-                self._finish_unit(part)
+        for start in starts:
+            self._finish_unit(bytes(rest[start + 1]))
         done.append(unit)
 
     def _end_of_picture(self) -> int:
         """Behind the last slice, and what may only follow one."""
-        end = self._picture_end
-        while end + 1 < len(self._parts) and self._is_suffix(self._parts[end + 1]):
-            end += 2
-        return end
+        following = [start for start in self._starts if start >= self._picture_end]
+        for start in following:
+            if not self._is_suffix(self._parts[start + 1]):
+                return start
+        return len(self._parts) if following else self._picture_end
 
-    def _is_suffix(self, unit: bytes) -> bool:
+    def _is_suffix(self, unit: Buffer) -> bool:
         """Ends of sequence and stream, filler, suffix SEI and the like."""
         return (unit[0] >> 1 & 0x3F) in (36, 37, 38, 40, 45, 46, 47) if self._hevc else unit[0] & 0x1F in (10, 11, 12)
 
     def _clear(self) -> None:
-        self._parts = []
+        self._parts, self._starts = [], []
         self._bytes = self._picture_end = 0
-        self._fragment_at = None
+        self._fragment_at, self._middle = None, b""
         self._keyframe = self._damaged = self._marked = self._complete_start = False
         self._sps = None
 

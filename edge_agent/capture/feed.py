@@ -1,17 +1,19 @@
-"""From a camera's reader thread to its writer: a queue bounded in bytes that loses whole groups of pictures only.
+"""From who reads a camera to who writes it: a queue bounded in bytes that loses whole groups of pictures only.
 
-Threads: one reader puts, one writer takes.  libav may sit in a read for long after a camera went silent, so a reader
-can't be stopped but only be abandoned: what it still brings goes nowhere, and it ends by itself.
+Threads: one puts, one takes.  libav may sit in a read for long after a camera went silent, so a reader can't be stopped
+but only be abandoned: what it still brings goes nowhere, and it ends by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
-from edge_agent.capture.source import VIDEO, CameraFailed, Packet, Source, StreamInfo
+from edge_agent.capture.source import VIDEO, CameraFailed, Packet, PolledSource, Source, StreamInfo
+from edge_agent.clock import Clock
 from edge_agent.model import CameraFault
 
 _log = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ class Feed:
     def __init__(self, limit_bytes: int = QUEUE_BYTES) -> None:
         self._limit = limit_bytes
         self._changed = threading.Condition()
-        self._packets: deque[tuple[Packet, int]] = deque()
+        self._packets: list[tuple[Packet, int]] = []
         self._bytes = 0
         self._dropped = 0
         self._dropping = False
@@ -46,29 +48,32 @@ class Feed:
             self._info = info
             self._changed.notify_all()
 
-    def put(self, packet: Packet) -> bool:
+    def put(self, packets: Iterable[Packet]) -> bool:
         """Never waits; false when nobody takes any more."""
-        cost = len(packet.data) + _PACKET_BYTES
         with self._changed:
-            if self._abandoned:
-                return False
-            self.bytes += len(packet.data)
-            if packet.track == VIDEO:
-                self.frames += 1
-                self.last_picture = packet
-            full = self._bytes + cost > self._limit
-            if self._dropping and packet.track == VIDEO and packet.keyframe and self._bytes <= self._limit // 2:
-                self._dropping = full = False
-            if self._dropping or full:
-                # what follows in this group cannot be decoded without it
-                self._dropping = True
-                self._dropped += packet.track == VIDEO
-            else:
-                self._packets.append((packet, self._dropped))
-                self._dropped = 0
-                self._bytes += cost
-                self._changed.notify_all()
-            return True
+            for packet in packets:
+                if not self._abandoned:
+                    self._put(packet)
+            self._changed.notify_all()
+            return not self._abandoned
+
+    def _put(self, packet: Packet) -> None:
+        size = len(packet.data)
+        self.bytes += size
+        if packet.track == VIDEO:
+            self.frames += 1
+            self.last_picture = packet
+        full = self._bytes + size + _PACKET_BYTES > self._limit
+        if self._dropping and packet.track == VIDEO and packet.keyframe and self._bytes <= self._limit // 2:
+            self._dropping = full = False
+        if self._dropping or full:
+            # what follows in this group cannot be decoded without it
+            self._dropping = True
+            self._dropped += packet.track == VIDEO
+        else:
+            self._packets.append((packet, self._dropped))
+            self._dropped = 0
+            self._bytes += size + _PACKET_BYTES
 
     def fail(self, failure: CameraFailed) -> None:
         with self._changed:
@@ -77,10 +82,9 @@ class Feed:
 
     # ---- the writer's side
 
-    def info(self, seconds: float) -> StreamInfo | None:
-        """What the camera sends, None when that is not known in time; raises what the reader failed with."""
+    def info(self) -> StreamInfo | None:
+        """What the camera sends, None while that is not known; raises what the reader failed with."""
         with self._changed:
-            self._changed.wait_for(lambda: self._info or self._failure or self._abandoned, seconds)
             if self._info is None and self._failure is not None:
                 raise self._failure
             return self._info
@@ -95,8 +99,7 @@ class Feed:
                 self._changed.wait(seconds)
             if not self._packets and self._failure is not None:
                 raise self._failure
-            taken = list(self._packets)
-            self._packets.clear()
+            taken, self._packets = self._packets, []
             self._bytes = 0
             return taken
 
@@ -114,25 +117,73 @@ class Feed:
 
 
 class Reader(threading.Thread):
-    """Owns one source for the life of one connection."""
+    """Opens one connection, and then owns it for its life, or gives it to `rounds` where its source can be polled."""
 
-    def __init__(self, name: str, make: Callable[[], Source], feed: Feed) -> None:
+    def __init__(self, name: str, make: Callable[[], Source], feed: Feed, rounds: Rounds) -> None:
         super().__init__(name=f"read-{name}", daemon=True)
         self._make = make
         self._feed = feed
+        self._rounds = rounds
 
     def run(self) -> None:
         source = self._make()
-        try:
+        with reported(self.name, self._feed):
             self._feed.opened(source.open())
+            if isinstance(source, PolledSource):
+                self._rounds.add(self.name, source, self._feed)
+                return
             for packet in source.packets():
-                if not self._feed.put(packet):
-                    return
-        except CameraFailed as failure:
-            self._feed.fail(failure)
-        except Exception as error:  # noqa: BLE001 - a reader that dies silently would look like a stall
-            # by its class only: its words may hold the URL with the login
-            _log.error("%s ended by %s", self.name, type(error).__name__)
-            self._feed.fail(CameraFailed(CameraFault.BROKEN, f"reading failed ({type(error).__name__})"))
-        finally:
+                if not self._feed.put([packet]):
+                    break
+        source.close()
+
+
+class Rounds(threading.Thread):
+    """One thread that reads all cameras which can be polled, every `every_s` seconds; it calls `after` when it has.
+
+    Packets gather in the sockets meanwhile: a few large reads cost far less than a wake-up for each packet.
+    """
+
+    def __init__(self, clock: Clock, stop: threading.Event, every_s: float, after: Callable[[], None]) -> None:
+        super().__init__(name="read", daemon=True)
+        self._clock = clock
+        self._stop_event = stop
+        self._every_s = every_s
+        self._after = after
+        self._new: deque[tuple[str, PolledSource, Feed]] = deque()
+
+    def add(self, name: str, source: PolledSource, feed: Feed) -> None:
+        """Take over a source that is open; from any thread."""
+        self._new.append((name, source, feed))
+
+    def run(self) -> None:
+        reading: list[tuple[str, PolledSource, Feed]] = []
+        stopped = False
+        while not stopped:
+            stopped = self._clock.wait(self._stop_event, self._every_s)
+            while self._new:
+                reading.append(self._new.popleft())
+            reading = [each for each in reading if self._goes_on(*each)]
+            self._after()
+        for _, source, _ in reading:
             source.close()
+
+    def _goes_on(self, name: str, source: PolledSource, feed: Feed) -> bool:
+        with reported(name, feed):
+            if feed.put(source.poll()):
+                return True
+        source.close()
+        return False
+
+
+@contextlib.contextmanager
+def reported(name: str, feed: Feed) -> Iterator[None]:
+    """What a source fails with is told to its feed."""
+    try:
+        yield
+    except CameraFailed as failure:
+        feed.fail(failure)
+    except Exception as error:  # noqa: BLE001 - a reader that dies silently would look like a stall
+        # by its class only: its words may hold the URL with the login
+        _log.error("%s ended by %s", name, type(error).__name__)
+        feed.fail(CameraFailed(CameraFault.BROKEN, f"reading failed ({type(error).__name__})"))

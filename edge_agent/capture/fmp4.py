@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_agent.buffer.mp4_boxes import box, full_box
 from edge_agent.capture.nal import ParameterSets, picture, unescaped
@@ -36,14 +37,12 @@ class TrackFormat:
         return self.width > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One frame in the form MP4 keeps it; times in ticks of its track, from the start of the file."""
 
     data: bytes
     dts: int
     pts: int
-    duration: int
     sync: bool
 
 
@@ -167,42 +166,64 @@ def _trak(number: int, track: TrackFormat, created: int) -> bytes:
     )
 
 
-def fragment(sequence: int, runs: Sequence[tuple[int, Sequence[Sample]]], reference_us: int) -> bytes:
-    """`prft`, `moof` and `mdat` with a run of samples for each (track number, samples); samples must not be empty.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Samples of one track that follow each other; not empty."""
 
-    `reference_us` is the UTC at which the first sample of the first run is presented.
-    """
-    number, samples = runs[0]
-    seconds, rest = divmod(reference_us, US)
-    ntp = (seconds + _NTP_EPOCH_S) << 32 | (rest << 32) // US
-    producer = full_box("prft", 1, 8, struct.pack(">IQQ", number, ntp & 0xFFFF_FFFF_FFFF_FFFF, samples[0].dts))
-    offset = len(_moof(sequence, runs, 0)) + 8
-    data = [sample.data for _, run in runs for sample in run]
-    return b"".join(
-        (producer, _moof(sequence, runs, offset), struct.pack(">I4s", 8 + sum(map(len, data)), b"mdat"), *data)
-    )
+    track: int
+    """Its number in the file, from 1."""
+    samples: Sequence[Sample]
+    end: int
+    """The decode time at which the last of them ends."""
 
+    @property
+    def durations(self) -> list[int]:
+        ends = (*(sample.dts for sample in self.samples[1:]), self.end)
+        return [max(0, end - sample.dts) for sample, end in zip(self.samples, ends, strict=True)]
 
-def _moof(sequence: int, runs: Sequence[tuple[int, Sequence[Sample]]], data_offset: int) -> bytes:
-    trafs = []
-    for number, samples in runs:
-        rows = b"".join(
-            struct.pack(
-                ">IIIi",
-                sample.duration,
+    @property
+    def shown_until(self) -> int:
+        """The presentation time at which the last of them ends."""
+        return max(sample.pts + duration for sample, duration in zip(self.samples, self.durations, strict=True))
+
+    def rows(self) -> bytes:
+        """The `trun` box's table: duration, size, flags, composition offset of each."""
+        fields = (
+            field
+            for sample, duration in zip(self.samples, self.durations, strict=True)
+            for field in (
+                duration,
                 len(sample.data),
                 _SYNC if sample.sync else _NON_SYNC,
-                sample.pts - sample.dts,
+                sample.pts - sample.dts & 0xFFFF_FFFF,
             )
-            for sample in samples
         )
+        return struct.pack(f">{4 * len(self.samples)}I", *fields)
+
+
+def fragment(sequence: int, runs: Sequence[Run], reference_us: int) -> bytes:
+    """`prft`, `moof` and `mdat`; `reference_us` is the UTC at which the first sample of the first run is presented."""
+    samples = runs[0].samples
+    seconds, rest = divmod(reference_us, US)
+    ntp = (seconds + _NTP_EPOCH_S) << 32 | (rest << 32) // US
+    producer = full_box("prft", 1, 8, struct.pack(">IQQ", runs[0].track, ntp & 0xFFFF_FFFF_FFFF_FFFF, samples[0].dts))
+    rows = [run.rows() for run in runs]
+    offset = len(_moof(sequence, runs, rows, 0)) + 8
+    data = [sample.data for run in runs for sample in run.samples]
+    head = struct.pack(">I4s", 8 + sum(map(len, data)), b"mdat")
+    return b"".join((producer, _moof(sequence, runs, rows, offset), head, *data))
+
+
+def _moof(sequence: int, runs: Sequence[Run], rows: Sequence[bytes], data_offset: int) -> bytes:
+    trafs = []
+    for run, table in zip(runs, rows, strict=True):
         trafs.append(
             box(
                 "traf",
-                full_box("tfhd", 0, 0x2_0000, struct.pack(">I", number)),
-                full_box("tfdt", 1, 0, struct.pack(">Q", samples[0].dts)),
-                full_box("trun", 1, 0xF01, struct.pack(">Ii", len(samples), data_offset), rows),
+                full_box("tfhd", 0, 0x2_0000, struct.pack(">I", run.track)),
+                full_box("tfdt", 1, 0, struct.pack(">Q", run.samples[0].dts)),
+                full_box("trun", 1, 0xF01, struct.pack(">Ii", len(run.samples), data_offset), table),
             )
         )
-        data_offset += sum(len(sample.data) for sample in samples)
+        data_offset += sum(len(sample.data) for sample in run.samples)
     return box("moof", full_box("mfhd", 0, 0, struct.pack(">I", sequence)), *trafs)

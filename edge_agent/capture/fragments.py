@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from edge_agent.capture.fmp4 import Sample, TrackFormat, fragment
+from edge_agent.capture.fmp4 import Run, Sample, TrackFormat, fragment
 from edge_agent.capture.source import VIDEO
 from edge_agent.clock import US
 
-FRAGMENT_S = 1.0
+FRAGMENT_S = 0.8
+"""With a round of reading (0.2 s) before it, a kill costs a second."""
 KEYFRAME_S = 0.5
 """A keyframe begins a fragment of its own, so that reading can begin there, unless they come too thick."""
 
@@ -32,38 +33,38 @@ class Fragments:
         self._tracks = tuple(tracks)
         self._start_us = start_us
         self._runs: list[list[Sample]] = [[] for _ in tracks]
-        """Samples of the coming fragment; the last of each track has no duration yet."""
+        """Samples of the coming fragment."""
         self._sequence = 0
 
     def add(self, track: int, data: bytes, dts: int, pts: int, sync: bool) -> Fragment | None:
         """Take the next frame of a track; gives the fragment that it completes."""
-        run = self._runs[track]
-        if run:
-            run[-1] = replace(run[-1], duration=max(0, dts - run[-1].dts))
-        done = self._flush() if track == VIDEO and self._full(run, dts, sync) else None
-        self._runs[track].append(Sample(data, dts, pts, 0, sync))
+        done = self._flush(dts) if track == VIDEO and self._full(dts, sync) else None
+        self._runs[track].append(Sample(data, dts, pts, sync))
         return done
 
     def finish(self, last_duration: int) -> Fragment | None:
         """What is left; the last picture lasts `last_duration` ticks."""
-        run = self._runs[VIDEO]
-        if not run:
-            return None
-        run[-1] = replace(run[-1], duration=last_duration)
-        return self._flush()
+        pictures = self._runs[VIDEO]
+        return self._flush(pictures[-1].dts + last_duration) if pictures else None
 
-    def _full(self, run: list[Sample], dts: int, sync: bool) -> bool:
+    def _full(self, dts: int, sync: bool) -> bool:
+        run = self._runs[VIDEO]
         if not run:
             return False
         seconds = (dts - run[0].dts) / self._tracks[VIDEO].timescale
         return seconds >= FRAGMENT_S or (sync and seconds >= KEYFRAME_S)
 
-    def _flush(self) -> Fragment:
+    def _flush(self, end: int) -> Fragment:
+        """`end` is the decode time at which the last picture ends; the last sound lasts till the next one comes."""
         self._sequence += 1
         pictures = self._runs[VIDEO]
-        runs = [(number, run) for number, run in enumerate(self._runs, 1) if run]
+        runs = [
+            Run(number, samples, end if samples is pictures else samples[-1].dts)
+            for number, samples in enumerate(self._runs, 1)
+            if samples
+        ]
         scale = self._tracks[VIDEO].timescale
         reference_us = self._start_us + pictures[0].pts * US // scale
-        end_us = self._start_us + max(sample.pts + sample.duration for sample in pictures) * US // scale
+        end_us = self._start_us + runs[VIDEO].shown_until * US // scale
         self._runs = [[] for _ in self._tracks]
         return Fragment(fragment(self._sequence, runs, reference_us), len(pictures), end_us)

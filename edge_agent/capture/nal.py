@@ -58,11 +58,30 @@ def split(access_unit: bytes) -> list[bytes]:
 
 
 def length_prefixed(units: list[bytes]) -> bytes:
-    """The form in which MP4 keeps an access unit: 4 bytes of length before each unit (ISO/IEC 14496-15 §5.3)."""
+    """The form in which MP4 and this house keep an access unit: 4 bytes of length before each unit (ISO/IEC 14496-15
+    §5.3)."""
     parts: list[bytes] = []
     for unit in units:
         parts += (len(unit).to_bytes(4, "big"), unit)
     return b"".join(parts)
+
+
+def units(access_unit: bytes) -> list[bytes]:
+    """The NAL units of the length-prefixed form; ValueError when it is not that."""
+    found: list[bytes] = []
+    at, size = 0, len(access_unit)
+    while at < size:
+        end = at + 4 + int.from_bytes(access_unit[at : at + 4], "big")
+        if end > size or end == at + 4:
+            raise ValueError("an access unit is not made of NAL units behind their lengths")
+        found.append(access_unit[at + 4 : end])
+        at = end
+    return found
+
+
+def annex_b(access_unit: bytes) -> bytes:
+    """The length-prefixed form as a byte stream, which decoders take; ValueError as of `units`."""
+    return b"".join(part for unit in units(access_unit) for part in (b"\0\0\0\1", unit))
 
 
 def kind(codec: VideoCodec, unit: bytes) -> int:

@@ -19,6 +19,7 @@ from av.container import InputContainer
 from av.packet import Packet as AvPacket
 from av.stream import Stream
 
+from edge_agent.capture import nal
 from edge_agent.capture.job import CameraJob
 from edge_agent.capture.source import AUDIO, VIDEO, AudioTrack, CameraFailed, Packet, StreamInfo, VideoTrack
 from edge_agent.clock import US, Clock
@@ -152,7 +153,7 @@ class PyAvSource:
     def _packet(self, packet: AvPacket[Stream], track: int, shift: int) -> Packet:
         return Packet(
             track=track,
-            data=bytes(packet),
+            data=nal.length_prefixed(nal.split(bytes(packet))) if track == VIDEO else bytes(packet),
             pts=None if packet.pts is None else packet.pts + shift,
             dts=None if packet.dts is None else packet.dts + shift,
             duration=packet.duration or 0,

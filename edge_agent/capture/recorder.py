@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 
 from edge_agent.capture.camera_recorder import CameraRecorder
+from edge_agent.capture.feed import Rounds
 from edge_agent.capture.job import RECORDER_JOB, RecorderJob
 from edge_agent.capture.segment_writer import ArchivePlace
 from edge_agent.capture.sources import make_source
@@ -22,6 +24,8 @@ _log = logging.getLogger(__name__)
 PROGRESS_S = 1.0
 STATS_EVERY = 5
 """In beats of PROGRESS_S."""
+ROUND_S = 0.2
+"""Between two rounds of reading: how late a picture is known here, and what a kill costs beside the open fragment."""
 CLOSE_S = 3.5
 """Closing a file is quick unless the disk hangs; then what is not closed is recovered as torn."""
 
@@ -31,16 +35,16 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
     place = ArchivePlace(
         Path(job.archive_dir), [Recipient.parse(text) for text in job.recipients], job.segment_s, job.flush_s
     )
+    came = threading.Event()
+    rounds = Rounds(clock, stop, ROUND_S, came.set)
     cameras = [
-        CameraRecorder(camera, place, clock, stop, partial(make_source, camera, clock), outlet.send)
+        CameraRecorder(camera, place, clock, rounds, partial(make_source, camera, clock), outlet.send)
         for camera in job.cameras
     ]
-    threads = [
-        threading.Thread(target=recorder.run, name=f"write-{camera.id}", daemon=True)
-        for recorder, camera in zip(cameras, job.cameras, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
+    steps = [camera.run() for camera in cameras]
+    writer = threading.Thread(target=_write, args=(steps, clock, rounds, came), name="write", daemon=True)
+    rounds.start()
+    writer.start()
     beat = 0
     while not clock.wait(stop, PROGRESS_S):
         beat += 1
@@ -48,11 +52,32 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
             for camera in cameras:
                 outlet.send(camera.stats())
         outlet.send(Progress(clock.utc_us(), outlet.dropped))
+        if not writer.is_alive():
+            raise RuntimeError("the writer ended")
     deadline = clock.monotonic() + CLOSE_S
-    for thread in threads:
-        thread.join(max(0.0, deadline - clock.monotonic()))
-        if thread.is_alive():
-            _log.error("%s could not close its file in time: the disk hangs", thread.name)
+    writer.join(CLOSE_S)
+    # each waits for the disk, so the files are closed side by side
+    closers = (
+        [threading.Thread(target=step.close, daemon=True) for step in steps] if not writer.is_alive() else [writer]
+    )
+    for closer in closers:
+        if closer is not writer:
+            closer.start()
+    for closer in closers:
+        closer.join(max(0.0, deadline - clock.monotonic()))
+    if any(closer.is_alive() for closer in closers):
+        _log.error("not all files could be closed in time: the disk hangs")
+
+
+def _write(steps: Sequence[Generator[float, None, None]], clock: Clock, rounds: Rounds, came: threading.Event) -> None:
+    """Drive all cameras, whenever a round of reading has brought something, until there are no more rounds."""
+    last = False
+    while not last:
+        clock.wait(came, ROUND_S)
+        came.clear()
+        last = not rounds.is_alive()
+        for step in steps:
+            next(step)
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from edge_agent.clock import US
 
+PLAIN = 0x80
+"""The first byte of a packet without padding, extension and contributing sources."""
 _HEADER = struct.Struct(">BBHII")
 _NTP_EPOCH_S = 2_208_988_800  # 1900 to 1970
 _SENDER_REPORT, _RECEIVER_REPORT, _DESCRIPTION, _BYE = 200, 201, 202, 203
@@ -30,23 +32,22 @@ class RtpPacket(NamedTuple):
     end: int
 
 
-def parse(data: bytes) -> RtpPacket | None:
-    """None for what is no RTP packet (RFC 3550 §5.1, §5.3.1)."""
-    size = len(data)
-    if size < 12:
+def parse(data: bytes, start: int, end: int) -> RtpPacket | None:
+    """From `data[start:end]`; None for what is no RTP packet (RFC 3550 §5.1, §5.3.1)."""
+    if end - start < 12:
         return None
-    first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
-    start, end = 12, size
-    if first != 0x80:
+    first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data, start)
+    start += 12
+    if first != PLAIN:
         if first >> 6 != 2:
             return None
         start += 4 * (first & 0x0F)
         if first & 0x10:
-            if start + 4 > size:
+            if start + 4 > end:
                 return None
             start += 4 + 4 * (data[start + 2] << 8 | data[start + 3])
         if first & 0x20:
-            end -= data[-1]
+            end -= data[end - 1]
         if start > end:
             return None
     return RtpPacket(second > 127, sequence, timestamp, ssrc, data, start, end)
@@ -102,6 +103,17 @@ class Reception:
         self._expected = (sequence + 1) & 0xFFFF
         self.received += 1
         return missing
+
+    @property
+    def expected(self) -> int:
+        """The sequence number that comes next when nothing is lost."""
+        return self._expected
+
+    def took(self, count: int) -> None:
+        """So many packets came after the last one, in order and of its time."""
+        self._cycles += (self._expected + count) >> 16
+        self._expected = (self._expected + count) & 0xFFFF
+        self.received += count
 
     def ticks(self, timestamp: int) -> int:
         """A timestamp as a number that goes on growing; the first one is 0."""

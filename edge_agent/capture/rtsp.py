@@ -7,6 +7,7 @@ or garbles raises CameraFailed, in words that hold neither path nor login.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote, urlsplit
@@ -142,21 +143,23 @@ class Conversation:
         self.stage = Stage.ASKING
         self._ask("OPTIONS", self._address.uri)
 
-    def receive(self, chunk: bytes) -> list[Interleaved]:
-        """Act on what came; gives the packets among it.  CameraFailed and Redirected end the conversation."""
+    def receive(self, chunk: bytes) -> Iterator[Interleaved]:
+        """Act on what came; gives the packets among it, which are to be asked for to the end.  CameraFailed and
+        Redirected end the conversation."""
         try:
-            messages = self._wire.receive(chunk)
+            for message in self._wire.receive(chunk):
+                if isinstance(message, Interleaved):
+                    yield message
+                elif isinstance(message, Response):
+                    self._answered(message)
+                else:
+                    self._asked(message)
         except WireError as error:
             raise self._broken(str(error)) from None
-        packets: list[Interleaved] = []
-        for message in messages:
-            if isinstance(message, Interleaved):
-                packets.append(message)
-            elif isinstance(message, Response):
-                self._answered(message)
-            else:
-                self._asked(message)
-        return packets
+
+    def pass_over(self, at: int) -> None:
+        """As `Wire.pass_over`."""
+        self._wire.pass_over(at)
 
     def outgoing(self) -> bytes:
         """What is to be sent now."""

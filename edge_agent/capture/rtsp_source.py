@@ -1,7 +1,7 @@
 """The product's own camera client: one socket around `rtsp.Conversation` and the depacketisers.
 
-Large reads with a pause between them make few wake-ups: a camera's packets are looked at some at a time, as its
-socket gathered them.
+Once it is open it never waits: `poll` takes what the socket has gathered.  Polled a few times a second (`rounds`), it
+costs few system calls.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import select
 import socket
 import ssl
+import struct
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 from edge_agent.capture import nal, rtp
@@ -39,35 +40,44 @@ SEND_S = 5.0
 OPEN_BYTES = 32 << 20
 """More than the best of cameras sends in OPEN_S."""
 READ_BYTES = 256 << 10
+POLL_BYTES = 4 << 20
+"""Taken at once of a camera that sends without end, lest the others wait."""
 GATHER_S = 0.1
-"""How long packets are left to gather in the socket's buffer; a picture is known so much later at most."""
+"""Between two polls of `packets`."""
 REPORT_S = 5.0
 MAX_REDIRECTS = 3
+_FRAGMENT = {2: struct.Struct(">HHHHII2s"), 3: struct.Struct(">HHHHII3s")}
+"""The start of a fragment of a NAL unit inside RTSP, by how many bytes the payload has before its piece: channel,
+length, kind of packet, sequence number, timestamp, source, those bytes."""
 _REORDERED_S = 2
 """Presentation times further apart than this are no reordering but a jump of the camera's clock."""
 
 
 class RtspSource:
-    """One connection to a camera (`rtsp://`, `rtsps://`).  `gather_s` 0 hands each packet on at once."""
+    """One connection to a camera (`rtsp://`, `rtsps://`)."""
 
-    def __init__(self, camera: CameraJob, clock: Clock, *, gather_s: float = GATHER_S) -> None:
+    def __init__(self, camera: CameraJob, clock: Clock) -> None:
         self._camera = camera
         self._clock = clock
-        self._gather_s = gather_s
         self._where = "the camera"
         self._socket: socket.socket | None = None
         self._conversation: Conversation | None = None
-        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._unsent = b""
         self._own_ssrc = secrets.randbits(32)
         self._tracks: dict[int, _Track] = {}
         self._controls: dict[int, _Track] = {}
         self._early: list[Interleaved] = []
         """Packets that came before the camera had said that it plays."""
-        self._waiting: deque[Packet] = deque()
-        """What came while the picture's size was looked for."""
+        self._waiting: list[Packet] = []
+        """Complete, and not given out yet."""
         self._opening_bytes = 0
         self._heard_at = 0.0
         self._reported_at = 0.0
+        self._polled_at = 0.0
+        self._sent_at = 0.0
+        """When the socket last took what there was to send."""
+        self._failure: CameraFailed | None = None
+        """Told when all that came before it has been."""
 
     # ---- Source
 
@@ -81,9 +91,9 @@ class RtspSource:
         media = conversation.video.media
         codec = media.codec
         assert codec is not None
-        self._heard_at = self._reported_at = self._clock.monotonic()
-        video = _Track(VIDEO, media.clock_hz, _Pictures(codec, media.parameter_sets, media.clock_hz))
-        self._add(video, conversation.video.rtp, conversation.video.rtcp)
+        self._heard_at = self._reported_at = self._polled_at = self._sent_at = self._clock.monotonic()
+        pictures = _Pictures(codec, media.parameter_sets, media.clock_hz)
+        self._add(_Track(VIDEO, media.clock_hz, pictures), conversation.video.rtp, conversation.video.rtcp)
         audio = None
         if conversation.audio is not None:
             sound = conversation.audio.media
@@ -91,32 +101,42 @@ class RtspSource:
                 "aac", Fraction(1, sound.clock_hz), sound.clock_hz, max(1, sound.channels), sound.audio_config
             )
             self._add(_Track(AUDIO, sound.clock_hz, _Sound()), conversation.audio.rtp, conversation.audio.rtcp)
-        self._waiting.extend(self._sorted(self._early, self._now()))
+        self._sort(self._early)
         self._early = []
         picture = self._picture(codec, media.parameter_sets, deadline)
         track = VideoTrack(codec, Fraction(1, media.clock_hz), picture.width, picture.height, media.parameter_sets)
+        assert self._socket is not None
+        self._socket.settimeout(0)
         return StreamInfo(track, audio, conversation.note)
+
+    def poll(self) -> list[Packet]:
+        """What has come since the last call, without waiting; CameraFailed when the connection is over."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._drain()
+            self._attend()
+        except CameraFailed as failure:
+            self._failure = failure
+            for track in self._tracks.values():
+                self._waiting.extend(self._packet(track, unit) for unit in track.assembler.finish())
+        packets, self._waiting = self._waiting, []
+        self._polled_at = self._clock.monotonic()
+        if not packets and self._failure is not None:
+            raise self._failure
+        return packets
 
     def packets(self) -> Iterator[Packet]:
         """What arrives, until the camera fails."""
-        while self._waiting:
-            yield self._waiting.popleft()
-        try:
-            while True:
-                full = False
-                chunk = self._read()
-                if chunk:
-                    full = len(chunk) == READ_BYTES
-                    yield from self._sorted(self._receive(chunk), self._now())
-                self._attend()
-                if self._gather_s and chunk and not full and not isinstance(self._socket, ssl.SSLSocket):
-                    # the clock that is passed in tells time, but only the kernel's own gathers packets
-                    time.sleep(self._gather_s)
-        except CameraFailed:
-            for track in self._tracks.values():
-                for unit in track.assembler.finish():
-                    yield self._packet(track, unit)
-            raise
+        while True:
+            packets = self.poll()
+            yield from packets
+            if self._socket is None:
+                return
+            # the clock that is passed in tells time, but only the kernel's own gathers packets
+            if packets:
+                time.sleep(GATHER_S)
+            select.select([self._socket], [], [], READ_S)
 
     def close(self) -> None:
         """Say farewell where that can be done without waiting."""
@@ -126,8 +146,7 @@ class RtspSource:
         with contextlib.suppress(OSError):
             if self._conversation is not None:
                 self._conversation.end()
-                connection.settimeout(0.2)
-                connection.sendall(self._conversation.outgoing())
+                connection.send(self._unsent + self._conversation.outgoing())
         with contextlib.suppress(OSError):
             connection.close()
         if lost := self.lost_packets:
@@ -179,7 +198,7 @@ class RtspSource:
                         raise CameraFailed(
                             CameraFault.UNREACHABLE, f"{self._where} cannot be reached: no answer in time"
                         )
-                    self._early += self._receive(self._read_opening())
+                    self._early += conversation.receive(self._read_opening())
                     self._send()
                 return
             except Redirected as redirected:
@@ -226,16 +245,16 @@ class RtspSource:
                 with contextlib.suppress(ValueError):
                     return nal.picture(codec, sps)
             if looked < len(self._waiting):
-                units = nal.split(self._waiting[looked].data) if self._waiting[looked].track == VIDEO else []
+                units = nal.units(self._waiting[looked].data) if self._waiting[looked].track == VIDEO else []
                 looked += 1
                 if units and not nal.parameter_sets(codec, units).sps:
                     # nothing can be recorded before the first parameter sets
-                    self._waiting.popleft()
+                    del self._waiting[0]
                     looked = 0
                 continue
             if self._clock.monotonic() > deadline:
                 raise CameraFailed(CameraFault.NO_VIDEO, f"{self._where} sends no picture that can be understood")
-            self._waiting.extend(self._sorted(self._receive(self._read_opening()), self._now()))
+            self._take(self._read_opening())
             self._attend()
 
     def _add(self, track: _Track, data: int, control: int) -> None:
@@ -244,45 +263,60 @@ class RtspSource:
 
     # ---- the socket
 
-    def _read(self) -> bytes:
-        """What the socket holds, b"" when that is nothing for READ_S."""
+    def _read_opening(self) -> bytes:
+        """What the socket holds, b"" when that is nothing for READ_S; all of it is kept."""
         assert self._socket is not None
         try:
-            size = self._socket.recv_into(self._buffer)
+            chunk = self._socket.recv(READ_BYTES)
         except TimeoutError:
             return b""
         except OSError:
-            size = 0
-        if not size:
-            raise CameraFailed(CameraFault.CLOSED, f"{self._where} closed the connection")
-        return bytes(self._buffer[:size])
-
-    def _read_opening(self) -> bytes:
-        """As `_read`, while what comes must be kept."""
-        chunk = self._read()
+            chunk = b""
+        if not chunk:
+            raise self._closed()
         self._opening_bytes += len(chunk)
         if self._opening_bytes > OPEN_BYTES:
             raise CameraFailed(CameraFault.BROKEN, f"{self._where} sends very much, but no picture")
         return chunk
 
-    def _receive(self, chunk: bytes) -> list[Interleaved]:
-        assert self._conversation is not None
-        return self._conversation.receive(chunk) if chunk else []
+    def _drain(self) -> None:
+        """Take what the socket has gathered; a TLS socket gives a record at a time."""
+        assert self._socket is not None
+        secure = isinstance(self._socket, ssl.SSLSocket)
+        left = POLL_BYTES
+        while left > 0:
+            try:
+                chunk = self._socket.recv(READ_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise self._closed()
+            self._take(chunk)
+            left -= len(chunk)
+            if len(chunk) < READ_BYTES and not secure:
+                return
+
+    def _closed(self) -> CameraFailed:
+        return CameraFailed(CameraFault.CLOSED, f"{self._where} closed the connection")
 
     def _send(self) -> None:
+        """Hand over what is to be sent, as far as the socket takes it."""
         assert self._conversation is not None
         assert self._socket is not None
-        data = self._conversation.outgoing()
-        if not data:
-            return
+        data = self._unsent + self._conversation.outgoing()
+        now = self._clock.monotonic()
         try:
-            self._socket.settimeout(SEND_S)
-            self._socket.sendall(data)
-            self._socket.settimeout(READ_S)
-        except TimeoutError:
-            raise CameraFailed(CameraFault.STALLED, f"{self._where} takes nothing any more") from None
+            self._unsent = data[self._socket.send(data) :] if data else b""
+        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._unsent = data
         except OSError:
-            raise CameraFailed(CameraFault.CLOSED, f"{self._where} closed the connection") from None
+            raise self._closed() from None
+        if not self._unsent:
+            self._sent_at = now
+        elif now - self._sent_at > SEND_S:
+            raise CameraFailed(CameraFault.STALLED, f"{self._where} takes nothing any more")
 
     def _attend(self) -> None:
         """Signs of life and reports that are due; a camera that is silent for long has failed."""
@@ -299,30 +333,32 @@ class RtspSource:
 
     # ---- packets
 
-    def _now(self) -> Arrival:
-        return Arrival(self._clock.utc_us(), self._clock.monotonic())
+    def _take(self, chunk: bytes) -> None:
+        """Sort what came, act on what the camera says between packets."""
+        assert self._conversation is not None
+        if chunk:
+            self._sort(self._conversation.receive(chunk), self._conversation.pass_over)
 
-    def _sorted(self, packets: list[Interleaved], now: Arrival) -> Iterator[Packet]:
-        """Each packet to its track; gives what those complete."""
+    def _sort(self, packets: Iterable[Interleaved], pass_over: Callable[[int], None] | None = None) -> None:
+        """Each packet to its track; what those complete waits to be given out."""
+        now = Arrival(self._clock.utc_us(), self._clock.monotonic())
         done: list[tuple[_Track, AccessUnit]] = []
-        for channel, data in packets:
-            track = self._tracks.get(channel)
-            if track is not None:
-                packet = rtp.parse(data)
-                lost = track.reception.take(packet) if packet is not None else None
-                if packet is None or lost is None:
-                    continue
-                if track.kind == VIDEO:
+        for packet in packets:
+            if (track := self._tracks.get(packet.channel)) is not None:
+                heard, units = track.put(packet, now)
+                if heard and track.kind == VIDEO:
                     self._heard_at = now.monotonic
-                units = track.assembler.put(packet, track.reception.ticks(packet.timestamp), lost, now)
+                    if pass_over is not None and track.assembler.middle:
+                        pass_over(track.carry_on(packet))
                 done += [(track, unit) for unit in units]
-            elif (control := self._controls.get(channel)) is not None:
-                control.reception.hear(data, now.utc_us, now.monotonic)
+            elif (control := self._controls.get(packet.channel)) is not None:
+                control.reception.hear(packet.packet, now.utc_us, now.monotonic)
         newest = max((unit.ticks for track, unit in done if track.kind == VIDEO), default=0)
+        gathered_s = now.monotonic - self._polled_at
         for track, unit in done:
             # pictures that were read together did not come together: the earlier came by so much earlier
             early_s = (newest - unit.ticks) / track.clock_hz if track.kind == VIDEO else 0.0
-            yield self._packet(track, unit, min(early_s, self._gather_s))
+            self._waiting.append(self._packet(track, unit, max(0.0, min(early_s, gathered_s))))
 
     def _packet(self, track: _Track, unit: AccessUnit, early_s: float = 0.0) -> Packet:
         return Packet(
@@ -360,6 +396,11 @@ class _Pictures(PictureAssembler):
 
 
 class _Sound(SoundAssembler):
+    middle = b""
+
+    def carry_on(self, pieces: list[memoryview], size: int) -> None:
+        """Sound has no such packets."""
+
     def decode_time(self, unit: AccessUnit) -> int | None:
         return unit.ticks
 
@@ -372,6 +413,51 @@ class _Track:
         self.clock_hz = clock_hz
         self.assembler = assembler
         self.reception = rtp.Reception()
+
+    def put(self, came: Interleaved, now: Arrival) -> tuple[bool, list[AccessUnit]]:
+        """(it is a packet of this track, what it completes)"""
+        packet = rtp.parse(came.data, came.start, came.end)
+        lost = self.reception.take(packet) if packet is not None else None
+        if packet is None or lost is None:
+            return False, []
+        return True, self.assembler.put(packet, self.reception.ticks(packet.timestamp), lost, now)
+
+    def carry_on(self, after: Interleaved) -> int:
+        """Take the packets that stand right behind one and do nothing but carry on its NAL unit; gives where they end.
+
+        That is most of what a camera sends.  Each of them differs from the one before in its sequence number only, so
+        comparing is all there is to do.
+        """
+        data, at = after.data, after.end
+        middle = self.assembler.middle
+        fields = _FRAGMENT[len(middle)]
+        channel, _, kind, _, timestamp, source, _ = fields.unpack_from(data, after.start - 4)
+        if kind >> 8 != rtp.PLAIN or kind & 0x80:
+            return at
+        payload, size = fields.size, len(data)
+        first = sequence = self.reception.expected
+        view, pieces, total = memoryview(data), [], 0
+        unpack = fields.unpack_from
+        while at + payload < size:
+            its_channel, length, its_kind, number, its_timestamp, its_source, begins = unpack(data, at)
+            end = at + 4 + length
+            if (
+                number != sequence & 0xFFFF
+                or begins != middle
+                or its_kind != kind
+                or its_timestamp != timestamp
+                or its_channel != channel
+                or its_source != source
+                or not at + payload < end <= size
+            ):
+                break
+            pieces.append(view[at + payload : end])
+            total += end - at - payload
+            sequence += 1
+            at = end
+        self.reception.took(sequence - first)
+        self.assembler.carry_on(pieces, total)
+        return at
 
 
 def _judge(camera: CameraJob) -> ssl.SSLContext:

@@ -7,7 +7,7 @@ larger than any camera's, raises WireError.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,10 +26,16 @@ class WireError(Exception):
 
 
 class Interleaved(NamedTuple):
-    """One RTP or RTCP packet."""
+    """One RTP or RTCP packet: `data[start:end]`; not cut out, for most of it is cut again."""
 
     channel: int
     data: bytes
+    start: int
+    end: int
+
+    @property
+    def packet(self) -> bytes:
+        return self.data[self.start : self.end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,44 +78,47 @@ class Wire:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._at = 0
         self._head: tuple[Response | ServerRequest, int] | None = None
         """A message whose body is still to come, and the body's length."""
 
-    def receive(self, chunk: bytes) -> list[Message]:
-        """All messages that `chunk` completes."""
+    def receive(self, chunk: bytes) -> Iterator[Message]:
+        """All messages that `chunk` completes, which are to be asked for to the end."""
         data = self._rest + chunk if self._rest else chunk
-        found: list[Message] = []
-        at, size = 0, len(data)
-        while at < size:
+        self._at, size = 0, len(data)
+        while (at := self._at) < size:
             if self._head is not None:
                 message, length = self._head
                 if size - at < length:
                     break
-                found.append(_with_body(message, data[at : at + length]))
                 self._head = None
-                at += length
+                self._at = at + length
+                yield _with_body(message, data[at : at + length])
             elif data[at] == _DOLLAR:
                 if size - at < 4:
                     break
                 end = at + 4 + (data[at + 2] << 8 | data[at + 3])
                 if end > size:
                     break
-                found.append(Interleaved(data[at + 1], data[at + 4 : end]))
-                at = end
+                self._at = end
+                yield Interleaved(data[at + 1], data, at + 4, end)
             elif data[at] in b"\r\n":
-                at += 1
+                self._at = at + 1
             else:
                 end = _end_of_head(data, at)
                 if end < 0:
                     break
                 message, length = _parse_head(data[at:end])
-                at = end
+                self._at = end
                 if length:
                     self._head = message, length
                 else:
-                    found.append(message)
-        self._rest = data[at:]
-        return found
+                    yield message
+        self._rest = data[self._at :]
+
+    def pass_over(self, at: int) -> None:
+        """Go on at `at` of the data of the packet given last: the caller has taken what stands before it."""
+        self._at = at
 
 
 def request(method: str, uri: str, cseq: int, headers: Sequence[tuple[str, str]]) -> bytes:

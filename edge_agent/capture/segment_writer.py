@@ -12,7 +12,7 @@ from edge_agent.capture.fragments import Fragment
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.messages import SegmentClosed, SegmentOpened
-from edge_agent.model import CameraId, GapCause, Segment
+from edge_agent.model import CameraId, GapCause
 from edge_agent.trust.age import Recipient
 
 _log = logging.getLogger(__name__)
@@ -144,19 +144,13 @@ class SegmentWriter:
             self._open = None
             current.file.abandon(None)
             return
-        name = current.file.name
-        end_us = max(end_us, name.start_us)
         try:
-            sha256 = current.file.close(end_us)
+            segment = current.file.close(max(end_us, current.file.name.start_us), current.frames)
         except ArchiveError as error:
             self._failed(error)
             return
         self._open = None
-        self._tell(
-            SegmentClosed(
-                Segment(self._camera, str(name), name.start_us, end_us, current.file.size_bytes, current.frames, sha256)
-            )
-        )
+        self._tell(SegmentClosed(segment))
 
     def _failed(self, error: ArchiveError) -> None:
         """Give the open file up: what was written of it stays."""
@@ -165,11 +159,7 @@ class SegmentWriter:
         self._retry_at = self._clock.monotonic() + DISK_RETRY_S
         self.lost(Loss(GapCause.DISK, str(error)))
         if current is not None:
-            current.file.abandon(current.end_us)
-            if current.end_us is not None:
-                name, size = current.file.name, current.file.size_bytes
-                segment = Segment(
-                    self._camera, str(name), name.start_us, current.end_us, size, current.frames, None, torn=True
-                )
+            segment = current.file.abandon(current.end_us, current.frames)
+            if segment is not None:
                 self._tell(SegmentClosed(segment))
         self._disk(error)

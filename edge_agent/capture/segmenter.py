@@ -49,10 +49,9 @@ class Segmenter:
             self._close(self._timeline.end_us)
 
     def _picture(self, packet: Packet, lost_before: int) -> None:
-        units = nal.split(packet.data)
         if packet.keyframe:
-            self._sets = nal.updated(self._sets, units)
-        if not units or not (self._started or (packet.keyframe and self._sets.complete)):
+            self._sets = nal.updated(self._sets, nal.units(packet.data))
+        if not packet.data or not (self._started or (packet.keyframe and self._sets.complete)):
             return
         end_us = self._timeline.end_us if self._started else 0
         placed = self._timeline.place(
@@ -63,7 +62,7 @@ class Segmenter:
         if self._fragments is not None:
             done = self._fragments.add(
                 VIDEO,
-                nal.length_prefixed(units),
+                packet.data,
                 (placed.dts - self._first.dts) * self._tick,
                 (placed.pts - self._first.pts) * self._tick,
                 packet.keyframe,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
@@ -63,7 +63,8 @@ AUDIO = 1
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One access unit as the camera encoded it: Annex B for pictures, a raw frame for AAC."""
+    """One access unit as the camera encoded it: of pictures each NAL unit behind four bytes of its length, of AAC a raw
+    frame."""
 
     track: int
     """VIDEO or AUDIO."""
@@ -90,3 +91,12 @@ class Source(Protocol):
     def packets(self) -> Iterator[Packet]: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class PolledSource(Source, Protocol):
+    """One that need not be waited for, once it is open: one thread can read many of them (`rounds`)."""
+
+    def poll(self) -> list[Packet]:
+        """What has come since the last call; CameraFailed when the connection is over."""
+        ...

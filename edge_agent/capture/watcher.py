@@ -3,6 +3,7 @@ output (`edge_agent.child`, `docs/watching.md`)."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -11,6 +12,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from edge_agent.capture.watch_job import WATCHER_JOB, WatcherJob
+from edge_agent.capture.worker import CameraWorker
 from edge_agent.child import Outlet, run_child
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.messages import Progress
@@ -21,6 +23,8 @@ PROGRESS_S = 1.0
 HANG_S = 30.0
 """A camera's thread that has not moved for so long is stuck in a decoder: the agent must start the process anew."""
 CLOSE_S = 3.0
+ROUND_S = 0.1
+"""Between two rounds of reading: how late a picture is known here."""
 NICENESS = 5
 """Recording comes first."""
 
@@ -31,14 +35,16 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     # and the process would die of it instead of ending its alarms.
     from edge_agent.capture.analysis import Analysis
     from edge_agent.capture.camera_watch import CameraWatch
+    from edge_agent.capture.feed import Rounds
     from edge_agent.capture.sources import make_source
 
     zone = ZoneInfo(job.timezone)
+    rounds = Rounds(clock, stop, ROUND_S, lambda: None)
     cameras = [
         CameraWatch(
             camera,
             clock,
-            stop,
+            rounds,
             partial(make_source, camera.stream, clock),
             partial(Analysis, camera, zone, job.language, _new_id),
             outlet.send,
@@ -46,10 +52,10 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
         for camera in job.cameras
     ]
     threads = [
-        threading.Thread(target=watcher.run, name=f"watch-{camera.id}", daemon=True)
+        threading.Thread(target=_drive, args=(watcher, clock, stop), name=f"watch-{camera.id}", daemon=True)
         for watcher, camera in zip(cameras, job.cameras, strict=True)
     ]
-    for thread in threads:
+    for thread in (rounds, *threads):
         thread.start()
     hanging: set[str] = set()
     while not clock.wait(stop, PROGRESS_S):
@@ -67,6 +73,13 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     deadline = clock.monotonic() + CLOSE_S
     for thread in threads:
         thread.join(max(0.0, deadline - clock.monotonic()))
+
+
+def _drive(camera: CameraWorker, clock: Clock, stop: threading.Event) -> None:
+    with contextlib.closing(camera.run()) as steps:
+        for pause_s in steps:
+            if clock.wait(stop, pause_s):
+                return
 
 
 def _new_id() -> str:

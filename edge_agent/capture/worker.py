@@ -1,19 +1,18 @@
 """What recording and watching a camera have in common: connect, notice, and connect again, for ever.
 
-Threads: `run` is the camera's own; each connection has a reader thread besides (`feed.Reader`).
+A worker is driven by whoever resumes `run`; its connections are opened and read by other threads (`feed`).
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 
 from edge_agent.capture.backoff import Backoff
-from edge_agent.capture.feed import Feed, Reader
+from edge_agent.capture.feed import Feed, Reader, Rounds
 from edge_agent.capture.source import CameraFailed, Source, StreamInfo
 from edge_agent.clock import Clock
 from edge_agent.messages import CameraChanged, Message
@@ -37,13 +36,13 @@ class CameraWorker(ABC):
         self,
         camera: CameraId,
         clock: Clock,
-        stop: threading.Event,
+        rounds: Rounds,
         make_source: Callable[[], Source],
         tell: Callable[[Message], None],
     ) -> None:
         self._id = camera
         self._clock = clock
-        self._stop = stop
+        self._rounds = rounds
         self._tell = tell
         self._make_source = make_source
         self._backoff = Backoff(random.uniform)
@@ -53,21 +52,23 @@ class CameraWorker(ABC):
         """When `run` last showed that it lives."""
 
     @abstractmethod
-    def run_once(self) -> None:
-        """One connection, from opening to its end; CameraFailed says why it ended, a return that `stop` was set."""
+    def run_once(self) -> Iterator[float]:
+        """One connection, step by step as `run`; CameraFailed says why it ended."""
 
     def failed(self, fault: CameraFault, words: str) -> None:
         """A connection ended before its time."""
         _log.warning("camera %s: %s: %s", self._id, fault, words)
 
-    def run(self) -> None:
-        """Go on until `stop` is set; nothing that goes wrong ends this earlier."""
+    def run(self) -> Generator[float, None, None]:
+        """Go on for ever, a step each time this is resumed; each step says how many seconds may pass before the next.
+
+        Nothing that goes wrong ends it; to close it ends its connection.
+        """
         self._change(CameraState.CONNECTING)
-        while not self._stop.is_set():
+        while True:
             began = self.beat = self._clock.monotonic()
             try:
-                self.run_once()
-                continue
+                yield from self.run_once()
             except CameraFailed as failure:
                 fault, words = failure.fault, str(failure)
             except Exception as error:  # noqa: BLE001 - one camera's surprise must not end its work for ever
@@ -77,33 +78,32 @@ class CameraWorker(ABC):
             self._change(CameraState.LOST, fault, words)
             if self._clock.monotonic() - began >= STEADY_S:
                 self._backoff.reset()
-            self._pause(self._backoff.next())
+            yield from self._pause(self._backoff.next())
 
     def _connect(self, feed: Feed) -> None:
         """Have a new reader fill `feed`."""
         self._hanging = [reader for reader in self._hanging if reader.is_alive()]
         if len(self._hanging) >= MAX_HANGING:
             raise CameraFailed(CameraFault.STALLED, f"{MAX_HANGING} earlier connections still hang")
-        reader = Reader(self._id, self._make_source, feed)
+        reader = Reader(self._id, self._make_source, feed, self._rounds)
         self._hanging.append(reader)
         reader.start()
 
-    def _wait_for_info(self, feed: Feed) -> StreamInfo | None:
-        """What the camera sends; None when `stop` was set meanwhile."""
+    def _wait_for_info(self, feed: Feed) -> Generator[float, None, StreamInfo]:
+        """What the camera sends."""
         deadline = self._clock.monotonic() + OPEN_S
-        while not self._stop.is_set():
-            info = feed.info(TAKE_S)
+        while (info := feed.info()) is None:
             self.beat = self._clock.monotonic()
-            if info is not None:
-                return info
             if self.beat > deadline:
                 raise CameraFailed(CameraFault.UNREACHABLE, f"the camera did not answer within {OPEN_S:.0f} s")
-        return None
+            yield TAKE_S
+        return info
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> Iterator[float]:
         deadline = self._clock.monotonic() + seconds
-        while (left := deadline - self._clock.monotonic()) > 0 and not self._clock.wait(self._stop, min(left, 1.0)):
+        while (left := deadline - self._clock.monotonic()) > 0:
             self.beat = self._clock.monotonic()
+            yield min(left, 1.0)
 
     def _change(self, state: CameraState, fault: CameraFault | None = None, detail: str = "") -> None:
         if self._state != (state, fault, detail):

@@ -216,4 +216,4 @@ class Wording:
 
 def _strained(health: Health) -> bool:
     hot = health.temperature_c is not None and health.temperature_c >= HOT_C
-    return hot or health.disk_free_bytes < LOW_DISK_PART * health.disk_total_bytes
+    return hot or bool(health.troubles) or health.disk_free_bytes < LOW_DISK_PART * health.disk_total_bytes

@@ -123,7 +123,10 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
             Text(wording.camera_state(report.state, report.fault), _STYLES[row.level]),
             *(Text(cell) for cell in cells),
         )
-    return Group(Text(f"{node.site}/{node.node}", "bold"), facts, Text(), table)
+    troubles = [
+        Text(printable(getattr(trouble.text, texts.language), 300), _STYLES[Level.BAD]) for trouble in health.troubles
+    ]
+    return Group(Text(f"{node.site}/{node.node}", "bold"), facts, *troubles, Text(), table)
 
 
 def _fitting(groups: list[list[Row]], room: int) -> tuple[list[list[Row]], int]:

@@ -57,13 +57,13 @@ class IndexOnFullDisk(Index):
 
     full = True
 
-    def add(self, segments: Iterable[Segment]) -> None:
+    def add(self, segments: Iterable[Segment], *, known_stay: bool = False, clock_trusted: bool = True) -> None:
         self._check()
-        super().add(segments)
+        super().add(segments, known_stay=known_stay, clock_trusted=clock_trusted)
 
-    def add_gap(self, gap: Gap) -> None:
+    def add_gaps(self, gaps: Iterable[Gap]) -> None:
         self._check()
-        super().add_gap(gap)
+        super().add_gaps(gaps)
 
     def _check(self) -> None:
         if self.full:

@@ -12,7 +12,7 @@ from edge_agent.buffer.library import Library
 from edge_agent.buffer.segments import SegmentFile, SegmentName
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
-from edge_agent.model import CameraId, Interval, Segment
+from edge_agent.model import CameraId, Interval
 from edge_agent.trust.age import Identity
 from tests.simulators.clock import HandClock
 
@@ -36,8 +36,7 @@ def test_the_file_being_written_is_found_up_to_its_last_write_and_a_stray_one_is
     now = clock.utc_us()
     index = Index(tmp_path / "index.sqlite", clock)
     closed = begun(tmp_path, now - 120 * US, 1)
-    sha256 = closed.close(now - 60 * US)
-    segment = Segment(CAMERA, str(closed.name), now - 120 * US, now - 60 * US, closed.size_bytes, 1, sha256)
+    segment = closed.close(now - 60 * US, 1)
     index.add([segment])
     stray, live = begun(tmp_path, now - 3000 * US, 1), begun(tmp_path, now - 60 * US, 2)
     touched(stray, now)
@@ -51,8 +50,7 @@ def test_a_segment_opens_with_the_nodes_key_and_a_vanished_one_is_told(tmp_path:
     clock = HandClock()
     index = Index(tmp_path / "index.sqlite", clock)
     file = begun(tmp_path, clock.utc_us(), 1, b"the picture")
-    sha256 = file.close(clock.utc_us() + US)
-    index.add([Segment(CAMERA, str(file.name), clock.utc_us(), clock.utc_us() + US, 1, 1, sha256)])
+    index.add([file.close(clock.utc_us() + US, 1)])
     (source,) = Library(tmp_path, index, [ME], clock).sources(CAMERA, Interval(0, 2 * clock.utc_us()))
     with source.open() as reader:
         assert reader.read() == b"the picture"

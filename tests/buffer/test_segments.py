@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge_agent.buffer.segments import SegmentFile, SegmentName, examine, mark_torn, scan
 from edge_agent.errors import ArchiveError
-from edge_agent.model import CameraId
+from edge_agent.model import CameraId, ClockTrust
 from edge_agent.trust.age import AgeReader, Identity, NoIdentityError
 
 START_US = 1_795_366_379_920_531
@@ -73,13 +73,15 @@ def test_a_closed_file_tells_its_end_and_that_it_is_whole_from_outside(archive: 
     file = SegmentFile(archive, name(), [identity.recipient])
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     file.write(b"recording" * 100_000)
-    sha256 = file.close(START_US + 60_000_123)
+    closed = file.close(START_US + 60_000_123, 1500, 2, ClockTrust.SYNCED)
+    assert (closed.frames, closed.damaged, closed.clock, closed.torn) == (1500, 2, ClockTrust.SYNCED, False)
     (found,) = scan(archive)
+    assert found.segment() == closed
     assert (found.camera, found.path, found.start_us) == ("gate", str(name()), START_US)
     assert (found.closed, found.torn, found.end_us) == (True, False, START_US + 60_000_123)
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o440
     content = file.path.read_bytes()
-    assert (found.size_bytes, file.size_bytes, sha256) == (
+    assert (found.size_bytes, file.size_bytes, closed.sha256) == (
         len(content),
         len(content),
         hashlib.sha256(content).hexdigest(),

@@ -12,12 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.capture.backoff import Backoff
-from edge_agent.capture.feed import Feed, Reader
+from edge_agent.capture.feed import Feed, Reader, Rounds
 from edge_agent.capture.opening import Opening
 from edge_agent.capture.source import AUDIO, VIDEO, CameraFailed, Packet, StreamInfo, VideoTrack
+from edge_agent.clock import SystemClock
 from edge_agent.model import CameraFault
+from tests.peers.support import wait_until
 
 INFO = StreamInfo(VideoTrack("h264", Fraction(1, 90_000), 640, 360, b""))
+
+ROUNDS = Rounds(SystemClock(), threading.Event(), 1.0, lambda: None)
+"""Never started: nothing here can be polled."""
 
 
 def packet(number: int, *, size: int = 1000, keyframe: bool = False, track: int = VIDEO) -> Packet:
@@ -34,7 +39,7 @@ def test_only_whole_tails_of_groups_are_lost_and_all_are_counted(
     feed = Feed(limit_bytes=12_000)
     got: list[tuple[Packet, int]] = []
     for number, (size, keyframe, track) in enumerate(packets):
-        feed.put(packet(number, size=size, keyframe=keyframe, track=track))
+        feed.put([packet(number, size=size, keyframe=keyframe, track=track)])
         if number < len(takes) and takes[number]:
             got += feed.take(0)
     got += feed.take(0)
@@ -52,7 +57,7 @@ def test_only_whole_tails_of_groups_are_lost_and_all_are_counted(
 
 def test_what_came_before_the_failure_is_given_first() -> None:
     feed = Feed()
-    feed.put(packet(0, keyframe=True))
+    feed.put([packet(0, keyframe=True)])
     feed.fail(CameraFailed(CameraFault.CLOSED, "closed"))
     assert len(feed.take(0)) == 1
     with pytest.raises(CameraFailed) as failed:
@@ -82,9 +87,9 @@ class Hanging:
 
 def test_an_abandoned_reader_gives_up_with_its_next_packet() -> None:
     feed, source = Feed(), Hanging()
-    reader = Reader("gate", lambda: source, feed)
+    reader = Reader("gate", lambda: source, feed, ROUNDS)
     reader.start()
-    assert feed.info(5) is INFO
+    wait_until(lambda: feed.info() is INFO, 5, "the source is open")
     assert len(feed.take(5)) == 1
     feed.abandon()
     source.go.set()
@@ -99,10 +104,56 @@ def test_a_defect_of_a_source_is_a_broken_camera_without_its_words() -> None:
             raise RuntimeError("rtsp://user:password@camera")
 
     feed = Feed()
-    Reader("gate", Defect, feed).start()
+    reader = Reader("gate", Defect, feed, ROUNDS)
+    reader.start()
+    reader.join(5)
     with pytest.raises(CameraFailed, match=r"reading failed \(RuntimeError\)") as failed:
-        feed.info(5)
+        feed.info()
     assert failed.value.fault is CameraFault.BROKEN
+
+
+class Polled(Hanging):
+    """One that never waits: gives what it is told to, and fails when there is no more."""
+
+    def __init__(self, polls: list[list[Packet]]) -> None:
+        super().__init__()
+        self.polls = polls
+
+    def poll(self) -> list[Packet]:
+        if not self.polls:
+            raise CameraFailed(CameraFault.CLOSED, "closed")
+        return self.polls.pop(0)
+
+
+def test_one_thread_reads_all_that_can_be_polled_and_one_that_fails_leaves_the_others_alone() -> None:
+    stop, rounds_done = threading.Event(), threading.Semaphore(0)
+    rounds = Rounds(SystemClock(), stop, 0.01, rounds_done.release)
+    short, long = Polled([[packet(0)], [], [packet(1), packet(2)]]), Polled([[packet(number)] for number in range(500)])
+    feeds = Feed(), Feed()
+    for source, feed in zip((short, long), feeds, strict=True):
+        Reader("gate", lambda source=source: source, feed, rounds).start()  # type: ignore[misc]
+    rounds.start()
+    assert short.closed.wait(5)
+    assert [one.pts for one, _ in feeds[0].take(0)] == [0, 3600, 7200]
+    with pytest.raises(CameraFailed, match="closed"):
+        feeds[0].take(0)
+    before = feeds[1].frames
+    wait_until(lambda: feeds[1].frames > before, 5, "the other is still read")
+    stop.set()
+    rounds.join(5)
+    assert long.closed.is_set()
+    assert rounds_done.acquire(timeout=0)
+
+
+def test_an_abandoned_feed_has_its_source_closed_at_the_next_round() -> None:
+    stop, source, feed = threading.Event(), Polled([[] for _ in range(500)]), Feed()
+    rounds = Rounds(SystemClock(), stop, 0.01, lambda: None)
+    rounds.add("gate", source, feed)
+    rounds.start()
+    feed.abandon()
+    assert source.closed.wait(5)
+    stop.set()
+    rounds.join(5)
 
 
 def test_the_opening_puts_the_first_picture_back_to_when_it_came_and_fills_in_its_times() -> None:

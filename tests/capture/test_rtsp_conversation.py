@@ -46,7 +46,7 @@ class Talk:
         if not self.cseq:
             self.asked()
         lines = [f"RTSP/1.0 {status} -", f"CSeq: {self.cseq}", *headers, f"Content-Length: {len(body)}"]
-        assert self.client.receive(("\r\n".join(lines) + "\r\n\r\n" + body).encode()) == []
+        assert list(self.client.receive(("\r\n".join(lines) + "\r\n\r\n" + body).encode())) == []
 
     def plays(self, *options: str) -> None:
         self.says(200, *options)
@@ -263,6 +263,6 @@ def test_whatever_a_camera_says_ends_in_packets_or_a_reason(pieces: list[bytes])
     talk = Talk(login=Login("a", "b"), audio=True)
     with contextlib.suppress(CameraFailed, Redirected):
         for piece in pieces:
-            talk.client.receive(piece)
+            list(talk.client.receive(piece))
             talk.client.keep_alive(0.0)
             assert len(talk.client.outgoing()) < 10_000

@@ -28,6 +28,11 @@ HERE = Arrival(1_000_000, 1.0)
 IDR, SLICE, SECOND_SLICE = b"\x65\x88\x01", b"\x41\x9a\x02", b"\x41\x1a\x03"
 
 
+def parse(data: bytes) -> rtp.RtpPacket | None:
+    """Out of the middle of other bytes."""
+    return rtp.parse(b"before" + data + b"behind", 6, 6 + len(data))
+
+
 class Line:
     """From packets to access units."""
 
@@ -38,7 +43,7 @@ class Line:
     def take(self, packets: Sequence[bytes]) -> list[AccessUnit]:
         found = []
         for data in packets:
-            packet = rtp.parse(data)
+            packet = parse(data)
             lost = self.reception.take(packet) if packet else None
             if packet is not None and lost is not None:
                 found += self.assembler.put(packet, self.reception.ticks(packet.timestamp), lost, HERE)
@@ -72,7 +77,7 @@ def flat(packets: Sequence[Sequence[bytes]]) -> list[bytes]:
 
 
 def split(unit: AccessUnit) -> tuple[bytes, ...]:
-    return tuple(nal.split(unit.data))
+    return tuple(nal.units(unit.data))
 
 
 @given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF), st.integers(1, 4000))
@@ -136,7 +141,7 @@ def test_after_a_loss_all_that_came_whole_is_given_out_and_the_damage_is_counted
     holes = sum(after - before - 1 for before, after in pairwise(survivors))
     assert line.reception.lost == holes
     by_ticks = {3600 * number: picture for number, picture in enumerate(units)}
-    first = rtp.parse(numbered[survivors[0]])
+    first = parse(numbered[survivors[0]])
     offset = first.timestamp if first else 0
     for unit in found:
         original = by_ticks[unit.ticks + offset]
@@ -152,7 +157,7 @@ def test_garbage_in_packets_never_breaks_the_assembler(payloads: list[tuple[Vide
     for number, (codec, payload) in enumerate(payloads):
         raw = packet(number, number // 3, payload, marker=number % 3 == 0)
         lines[codec].take([raw, payload])
-        whole = rtp.parse(raw)
+        whole = parse(raw)
         assert whole is not None
         for frame in sound.put(whole, number, 0, HERE):
             assert frame.data
@@ -194,19 +199,19 @@ def test_a_recovery_point_is_a_keyframe_where_a_camera_has_no_other() -> None:
 
 def test_headers_with_padding_extension_and_sources_are_read_and_false_ones_refused() -> None:
     head = struct.pack(">BBHII", 0xB2, 0xE0, 1, 2, 3)
-    parsed = rtp.parse(head + b"\0" * 8 + b"\xbe\xde\0\1" + b"\0" * 4 + b"payload" + b"\0\0\3")
+    parsed = parse(head + b"\0" * 8 + b"\xbe\xde\0\1" + b"\0" * 4 + b"payload" + b"\0\0\3")
     assert parsed is not None
     assert parsed.data[parsed.start : parsed.end] == b"payload"
     assert parsed.marker
     for false in (b"", head[:11], b"\x40" + head[1:], head, b"\xa0" + head[1:] + b"\xff"):
-        assert rtp.parse(false) is None
+        assert parse(false) is None
 
 
 def test_packets_that_come_twice_are_passed_over_and_a_camera_that_starts_anew_is_followed() -> None:
     reception = rtp.Reception()
 
     def take(sequence: int, ssrc: int = 7) -> int | None:
-        parsed = rtp.parse(packet(sequence, 0, b"x", ssrc=ssrc))
+        parsed = parse(packet(sequence, 0, b"x", ssrc=ssrc))
         assert parsed is not None
         return reception.take(parsed)
 
@@ -217,7 +222,7 @@ def test_packets_that_come_twice_are_passed_over_and_a_camera_that_starts_anew_i
 
 def test_a_sender_report_tells_the_cameras_clock_and_reports_go_back() -> None:
     reception = rtp.Reception()
-    parsed = rtp.parse(packet(1, 0xFFFFFF00, b"x"))
+    parsed = parse(packet(1, 0xFFFFFF00, b"x"))
     assert parsed is not None
     reception.take(parsed)
     reception.ticks(parsed.timestamp)
@@ -237,7 +242,7 @@ def test_a_sender_report_tells_the_cameras_clock_and_reports_go_back() -> None:
 @given(st.binary(max_size=200))
 def test_no_report_breaks_the_reader(data: bytes) -> None:
     rtp.Reception().hear(data, 0, 0.0)
-    rtp.parse(data)
+    parse(data)
 
 
 def test_sound_comes_one_by_one_several_at_once_and_in_parts() -> None:
@@ -256,7 +261,7 @@ def test_sound_comes_one_by_one_several_at_once_and_in_parts() -> None:
         (6144, b""),
     ]
     for number, (time, payload) in enumerate(stream):
-        parsed = rtp.parse(packet(number, time, payload))
+        parsed = parse(packet(number, time, payload))
         assert parsed is not None
         found += sound.put(parsed, time, 0, HERE)
     assert [(unit.data, unit.ticks) for unit in found] == [(b"abc", 0), (b"de", 1024), (b"abcdef", 2048), (b"x", 4096)]

@@ -26,8 +26,8 @@ TALK = (
 
 def seen(message: Message) -> tuple[object, ...]:
     match message:
-        case Interleaved(channel, data):
-            return channel, data
+        case Interleaved():
+            return message.channel, message.packet
         case Response():
             return message.status, message.headers.cseq, message.body
         case ServerRequest():
@@ -64,7 +64,7 @@ def test_garbage_is_refused_or_kept_small_and_nothing_else(chunks: list[bytes]) 
     wire = Wire()
     with contextlib.suppress(WireError):
         for chunk in chunks:
-            wire.receive(chunk)
+            list(wire.receive(chunk))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_garbage_is_refused_or_kept_small_and_nothing_else(chunks: list[bytes]) 
 )
 def test_what_is_no_rtsp_or_too_large_is_refused(data: bytes) -> None:
     with pytest.raises(WireError):
-        Wire().receive(data)
+        list(Wire().receive(data))
 
 
 def test_what_servers_ask_is_answered() -> None:

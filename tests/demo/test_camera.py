@@ -150,6 +150,9 @@ class SlowMachine:
     def monotonic(self) -> float:
         return self.now_s
 
+    def synchronised(self) -> bool:
+        return True
+
     def wait(self, event: threading.Event, seconds: float) -> bool:
         self.waits.append(seconds)
         self.now_s += seconds

@@ -43,7 +43,9 @@ def test_a_killed_recorder_is_back_within_a_second_and_what_it_left_is_kept(
 ) -> None:
     with RunningAgent(tmp_path, {"gate": camera_server.url("/main")}, segment_s=60) as agent:
         wait_until(lambda: agent.recording("gate"), 20, "recording")
-        wait_until(lambda: any(p.stat().st_size > 100_000 for p in agent.archive.glob("gate/*/*")), 20, "some footage")
+        wait_until(
+            lambda: any(p.stat().st_size > 100_000 for p in agent.archive.glob("gate/*/*.age")), 20, "some footage"
+        )
         killed = agent.kill_child("recorder")
         wait_until(lambda: (child := agent.child("recorder")) and child.pid != killed, 2, "a new recorder")
         (torn,) = wait_until(lambda: agent.segments("gate"), 10, "the torn file in the index")

@@ -124,7 +124,9 @@ class RunningAgent:
     def recording(self, *cameras: str) -> bool:
         """Something of each camera is on disk, in a file that is being written."""
         return all(
-            any(path.stat().st_mode & 0o200 and path.stat().st_size > 0 for path in self.archive.glob(f"{name}/*/*"))
+            any(
+                path.stat().st_mode & 0o200 and path.stat().st_size > 0 for path in self.archive.glob(f"{name}/*/*.age")
+            )
             for name in cameras
         )
 
