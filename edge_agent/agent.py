@@ -31,6 +31,7 @@ from edge_agent.children import Child, Ended, Heard, Keeper
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
+from edge_agent.forecaster import Forecaster, in_sight
 from edge_agent.health import NodeProbe
 from edge_agent.messages import (
     AlarmRaised,
@@ -41,7 +42,8 @@ from edge_agent.messages import (
     SegmentClosed,
     SegmentOpened,
 )
-from edge_agent.model import Alarm, CameraFault, CameraId, Interval
+from edge_agent.model import Alarm, CameraFault, CameraId, Interval, NodeAlarm
+from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.toml_file import read_secret
 from edge_agent.trust.age import Identity
@@ -52,10 +54,21 @@ from edge_agent.trust.policy import Access
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exporter import EXPORTER_JOB, ExporterJob
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
+from edge_agent.uplink.forecast_words import kept_report, promise_report, promise_words
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.node import NodeLink, is_online
-from edge_agent.uplink.payloads import CameraReport, Gaps, Health, Reply, Undelivered, encode
+from edge_agent.uplink.payloads import (
+    PROMISE_ALARM,
+    CameraReport,
+    Gaps,
+    Health,
+    Kept,
+    Reply,
+    Undelivered,
+    encode,
+    trouble,
+)
 from edge_agent.uplink.topics import Topics
 from edge_agent.watchdog import Watchdog
 from edge_agent.when import from_us
@@ -125,6 +138,8 @@ class Agent:
         self._commands = Commands(
             config, self._door, self._exports, self.health, self._has_footage, self._broadcast, clock
         )
+        self._node_alarms = NodeAlarms(documents, clock, self._node_alarm)
+        self._forecaster = Forecaster(config, self._index, self._holds.all, clock)
         self._recorder = Keeper(self._start_recorder, clock)
         self._watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
         self._exporter: Child | None = None
@@ -134,6 +149,7 @@ class Agent:
                 Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
                 Periodic("retention", 30, self._sweep),
                 Periodic("refusals", 60, self._door.settle),
+                Periodic("forecast", 5, self._look_ahead),
             ],
             clock,
         )
@@ -165,11 +181,12 @@ class Agent:
             self._note(JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
             if self._node:
                 self._node.stop()
+            self._forecaster.close()
             self._index.close()
 
     def health(self) -> Health:
         """What the health message says now."""
-        node, holdings = self._probe.look(), self._index.holdings()
+        node, holdings, ahead = self._probe.look(), self._index.holdings(), self._forecaster.latest
         return Health(
             at_us=self._clock.utc_us(),
             version=__version__,
@@ -183,9 +200,11 @@ class Agent:
             disk_free_bytes=node.disk_free_bytes,
             archive_bytes=holdings.size_bytes,
             oldest_footage_us=holdings.first_us,
+            promise=promise_report(ahead, self._config.zone) if ahead else None,
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
-            cameras=self._cameras.reports(self._gaps_of_a_day),
+            troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
+            cameras=self._cameras.reports(self._gaps_of_a_day, self._kept),
         )
 
     def _turn(self) -> None:
@@ -275,6 +294,10 @@ class Agent:
         _log.info("alarm %s %s %s on %s", alarm.alarm_id, alarm.nature, alarm.phase, alarm.camera)
         if self._node:
             self._node.alarm(alarm, self._cameras.name(alarm.camera), self._cameras.zone_name(alarm.camera, alarm.zone))
+
+    def _node_alarm(self, alarm: NodeAlarm) -> None:
+        if self._node:
+            self._node.node_alarm(alarm)
 
     def _child_ended(self, child: str, code: int) -> None:
         _log.log(logging.INFO if code == 0 else logging.ERROR, "%s ended (%d)", child, code)
@@ -398,7 +421,12 @@ class Agent:
         return bool(self._library.segments(camera, interval))
 
     def _report(self, camera: CameraId) -> CameraReport:
-        return self._cameras.report(camera, self._gaps_of_a_day(camera))
+        return self._cameras.report(camera, self._gaps_of_a_day(camera), self._kept(camera))
+
+    def _kept(self, camera: CameraId) -> Kept | None:
+        ahead = self._forecaster.latest
+        found = ahead.camera(camera) if ahead else None
+        return kept_report(found) if found else None
 
     def _gaps_of_a_day(self, camera: CameraId) -> Gaps:
         now_us = self._clock.utc_us()
@@ -409,6 +437,18 @@ class Agent:
     def _tell_health(self) -> None:
         if self._node:
             self._node.health(self.health())
+
+    def _look_ahead(self) -> None:
+        if not self._forecaster.turn():
+            return
+        ahead = self._forecaster.latest
+        warn_us = round(self._config.retention.warn_days * DAY_US)
+        told = any(alarm.code == PROMISE_ALARM for alarm in self._node_alarms.open)
+        said = None
+        if ahead is not None and in_sight(ahead, warn_us, told=told):
+            words = promise_words(ahead, self._config.zone)
+            said = Said(words.uk, words.en)
+        self._node_alarms.set(PROMISE_ALARM, said)
 
     def _sweep(self) -> None:
         self._more_to_sweep = False

@@ -11,6 +11,7 @@ from edge_agent import __version__
 from edge_agent.archive_cli import archive_app
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
+from edge_agent.forecast_cli import archive_forecast
 from edge_agent.plan_cli import plan
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
 
@@ -19,6 +20,7 @@ config_app = app_of("config", "Check a configuration, or print what it may hold.
 app.add_typer(config_app)
 app.add_typer(archive_app)
 app.command("plan")(plan)
+archive_app.command("forecast")(archive_forecast)
 
 
 @app.callback()

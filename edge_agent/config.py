@@ -294,6 +294,10 @@ class Config(Section):
         return self.data_dir / "index.sqlite"
 
     @property
+    def volumes_path(self) -> Path:
+        return self.data_dir / "volumes.sqlite"
+
+    @property
     def journal_path(self) -> Path:
         return self.data_dir / "journal.jsonl"
 

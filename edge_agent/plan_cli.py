@@ -206,14 +206,14 @@ def _answer(found: Plan, texts: PlanTexts) -> str:
     return texts.answers[found.asked].format(
         disk=texts.size(found.disk_bytes),
         binary=texts.binary(found.disk_bytes),
-        days=" / ".join(_days(days) for days in kept),
+        days=" / ".join(_days(days, texts) for days in kept),
         bitrate=texts.rate(_below(first.bitrate_bps)),
         cameras=sum(group.count for group in found.groups),
     )
 
 
 def _verdict(found: Plan, promises: list[Group], texts: PlanTexts) -> str:
-    wanted = " / ".join(_days(days) for days in sorted({group.days for group in promises}))
+    wanted = " / ".join(_days(days, texts) for days in sorted({group.days for group in promises}))
     if _enough(found, promises):
         return texts.fits.format(days=wanted)
     needed = plan_disk(promises, found.allowances)
@@ -231,7 +231,7 @@ def _cameras(found: Plan, texts: PlanTexts) -> Table:
         table.add_row(
             str(group.count),
             texts.rate(group.bitrate_bps),
-            _days(group.days),
+            _days(group.days, texts),
             texts.size(written_bytes(group.bitrate_bps, 1)),
             texts.size(written_bytes(group.bitrate_bps, group.days) * group.count),
         )
@@ -262,7 +262,7 @@ def _wear(found: Plan, texts: PlanTexts, disk_bytes: float) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column()
-    every = texts.every.format(days=_days(disk_bytes / found.bytes_per_day))
+    every = texts.every.format(days=_days(disk_bytes / found.bytes_per_day, texts))
     heading = Text.assemble((texts.wear, "bold"), f": {texts.size(yearly)} {texts.per_year}, {every}")
     over = yearly > _SURVEILLANCE_DISK
     table.add_row("·", Text(texts.hard_disk_over if over else texts.hard_disk, "yellow" if over else ""))
@@ -280,18 +280,16 @@ def _years(years_per_overwrite: float, overwrites: tuple[int, int], texts: PlanT
     low, high = overwrites[0] / _AMPLIFICATION * years_per_overwrite, overwrites[1] * years_per_overwrite
     if low > _MANY_YEARS:
         return texts.many_years
-    return texts.years.format(
-        low=f"{low:.2g}" if low < 10 else f"{low:.0f}", high=f"{high:.2g}" if high < 10 else f"{high:.0f}"
-    )
+    return texts.years.format(low=texts.spelled(_two(low)), high=texts.spelled(_two(high)))
 
 
 def _two(years: float) -> str:
     return f"{years:.1f}" if years < 10 else f"{years:.0f}"
 
 
-def _days(days: float) -> str:
+def _days(days: float, texts: PlanTexts) -> str:
     """Rounded down: a promise is not rounded up."""
-    return f"{math.floor(days * 10 + 1e-6) / 10:g}"
+    return texts.spelled(f"{math.floor(days * 10 + 1e-6) / 10:g}")
 
 
 def _below(bps: float) -> float:

@@ -41,24 +41,29 @@ class PlanTexts:
     sizes: tuple[str, str, str, str]
     """GB, TB, GiB, TiB."""
     mbit: str
+    point: str
+    """Before the decimals."""
+
+    def number(self, value: float) -> str:
+        """Three figures: `6.92`, `761`."""
+        text = f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+        return self.spelled(text.rstrip("0").rstrip(".") if "." in text else text)
+
+    def spelled(self, number: str) -> str:
+        return number.replace(".", self.point)
 
     def size(self, amount: float) -> str:
         """`6.92 TB`, `761 GB`: three figures."""
         unit, word = (1e12, self.sizes[1]) if amount >= 1e12 else (1e9, self.sizes[0])
-        return f"{_three(amount / unit)} {word}"
+        return f"{self.number(amount / unit)} {word}"
 
     def binary(self, amount: float) -> str:
         """`8.24 TiB`, as many tools show it."""
         unit, word = (2**40, self.sizes[3]) if amount >= 2**40 else (2**30, self.sizes[2])
-        return f"{_three(amount / unit)} {word}"
+        return f"{self.number(amount / unit)} {word}"
 
     def rate(self, bps: float) -> str:
-        return f"{_three(bps / 1e6)} {self.mbit}"
-
-
-def _three(value: float) -> str:
-    text = f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+        return f"{self.number(bps / 1e6)} {self.mbit}"
 
 
 _EN = PlanTexts(
@@ -99,6 +104,7 @@ _EN = PlanTexts(
     years="about {low} to {high} years",
     sizes=("GB", "TB", "GiB", "TiB"),
     mbit="Mbit/s",
+    point=".",
 )
 
 _UK = PlanTexts(
@@ -139,6 +145,7 @@ _UK = PlanTexts(
     years="приблизно від {low} до {high} років",
     sizes=("ГБ", "ТБ", "ГіБ", "ТіБ"),
     mbit="Мбіт/с",
+    point=",",
 )
 
 

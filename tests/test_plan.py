@@ -154,7 +154,7 @@ def test_sixteen_cameras_for_ten_days_need_nine_terabytes() -> None:
     assert "8.2 TiB" in people.stdout
     assert "1 × 10 TB" in people.stdout
     uk = run("--cameras", "16", "--bitrate", "4M", "--days", "10", lang="uk_UA.UTF-8")
-    assert "Потрібен диск: 9.01 ТБ" in uk.stdout
+    assert "Потрібен диск: 9,01 ТБ" in uk.stdout
 
 
 def test_a_disk_that_is_too_small_is_said_to_be_with_what_helps() -> None:

@@ -188,14 +188,14 @@ def _ledgers(
 ) -> list[_Ledger]:
     groups: dict[tuple[int, tuple[Interval, ...]], list[CameraPast]] = defaultdict(list)
     for past in cameras:
-        groups[past.promised_us, _held_times(past.camera, holds, end_us)].append(past)
+        groups[past.promised_us, held_times(past.camera, holds, end_us)].append(past)
     ledgers = []
-    for (promised_us, held_times), members in groups.items():
+    for (promised_us, times), members in groups.items():
         sizes: dict[int, float] = defaultdict(float)
         held: dict[int, float] = defaultdict(float)
         for past in members:
             for volume in past.hours:
-                share = _share(volume.hour_us, held_times) if held_times else 0.0
+                share = _share(volume.hour_us, times) if times else 0.0
                 kept = max(share, _kept_part(volume.hour_us, past.kept_from_us))
                 if kept:
                     sizes[volume.hour_us] += volume.size_bytes * kept
@@ -205,12 +205,12 @@ def _ledgers(
         for hour in range(now_us - now_us % HOUR_US, end_us, HOUR_US):
             size = rate[week_hour(hour)] * (hour + HOUR_US - max(hour, now_us)) / US
             sizes[hour] += size
-            held[hour] += size * _share(hour, held_times)
+            held[hour] += size * _share(hour, times)
         ledgers.append(_Ledger(promised_us, sizes, held))
     return ledgers
 
 
-def _held_times(camera: CameraId, holds: Iterable[Hold], end_us: int) -> tuple[Interval, ...]:
+def held_times(camera: CameraId, holds: Iterable[Hold], end_us: int) -> tuple[Interval, ...]:
     """When holds keep everything of a camera; apart from each other, in order."""
     times = sorted(
         Interval(hold.start_us, max(hold.start_us, end_us if hold.end_us is None else hold.end_us))
@@ -273,7 +273,7 @@ def _lower(ledgers: Sequence[_Ledger], room: int, week: Sequence[int]) -> float 
 def _camera(past: CameraPast, found: Rates | None, holds: Sequence[Hold], part: float, now_us: int) -> CameraForecast:
     return CameraForecast(
         camera=past.camera,
-        kept_us=max(0, now_us - _whole_since(past, _held_times(past.camera, holds, now_us), now_us)),
+        kept_us=max(0, now_us - _whole_since(past, held_times(past.camera, holds, now_us), now_us)),
         promised_us=past.promised_us,
         will_keep_us=round(part * past.promised_us) if past.goes_on else 0,
         bytes_per_day=found.bytes_per_day if found else 0.0,
@@ -281,12 +281,12 @@ def _camera(past: CameraPast, found: Rates | None, holds: Sequence[Hold], part: 
     )
 
 
-def _whole_since(past: CameraPast, held_times: Sequence[Interval], now_us: int) -> int:
+def _whole_since(past: CameraPast, held: Sequence[Interval], now_us: int) -> int:
     """From when on nothing that was recorded is gone, kept by holds or not."""
     kept = [] if past.kept_from_us is None else [Interval(past.kept_from_us, max(past.kept_from_us, now_us) + HOUR_US)]
-    times, since = [*held_times, *kept], now_us
+    times, since = [*held, *kept], now_us
     for volume in reversed(past.hours):
-        gone = uncovered(Interval(volume.hour_us, volume.hour_us + HOUR_US), times)
+        gone = uncovered(Interval(volume.hour_us, max(volume.hour_us, min(volume.hour_us + HOUR_US, now_us))), times)
         if gone:
             return min(gone[-1].end_us, since)
         since = volume.hour_us
@@ -312,8 +312,8 @@ def _shares(
                 coming_s = (hour + HOUR_US - max(hour, now_us)) / US
                 sizes[hour] = sizes.get(hour, 0.0) + found.by_hour[week_hour(hour)] * coming_s
         for hold in holds:
-            mine = _held_times(past.camera, [hold], before_us)
-            others = _held_times(past.camera, [one for one in holds if one is not hold], before_us)
+            mine = held_times(past.camera, [hold], before_us)
+            others = held_times(past.camera, [one for one in holds if one is not hold], before_us)
             for time in (piece for whole in mine for piece in uncovered(whole, others)):
                 first = max(time.start_us, min(sizes, default=before_us))
                 for hour in range(first - first % HOUR_US, min(time.end_us, before_us), HOUR_US):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -33,23 +32,7 @@ CREATE TABLE IF NOT EXISTS counted (
     camera TEXT PRIMARY KEY,
     until_us INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS alarm (
-    alarm_id TEXT PRIMARY KEY,
-    started_us INTEGER NOT NULL,
-    told_us INTEGER NOT NULL,
-    breaks_us INTEGER NOT NULL
-) WITHOUT ROWID;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAlarm:
-    """The forecast's alarm, as it was last told."""
-
-    alarm_id: str
-    started_us: int
-    told_us: int
-    breaks_us: int
 
 
 class Volumes:
@@ -122,30 +105,27 @@ class Volumes:
             ]
             db.executemany("DELETE FROM hour WHERE camera = ? AND hour_us = ?", gone)
 
-    def catch_up(self, index: Index, camera: CameraId) -> Iterator[None]:
+    def catch_up(self, index: Index, camera: CameraId, now_us: int) -> Iterator[None]:
         """Count what the index knows and the table does not; a day at each step, so that nobody waits for long."""
         begun = self.counted_until(camera)
+        if begun is not None and begun > now_us + DAY_US:
+            begun = now_us
+            self._forget_future(camera, now_us)
         if begun is None:
             begun = index.holdings(camera).first_us
         last = index.last_end_us(camera)
         if begun is None or last is None:
             return
+        last = min(last, now_us + DAY_US)
         for start in range(begun, last, DAY_US):
             self.add(index.segments(camera, Interval(start, min(start + DAY_US, last))))
             yield
 
-    def alarm(self) -> OpenAlarm | None:
-        with self._errors():
-            row = self._db.execute("SELECT alarm_id, started_us, told_us, breaks_us FROM alarm").fetchone()
-        return None if row is None else OpenAlarm(*row)
-
-    def keep_alarm(self, alarm: OpenAlarm | None) -> None:
-        """Remember the open alarm over a restart; None when it has ended."""
+    def _forget_future(self, camera: CameraId, now_us: int) -> None:
+        """The clock ran ahead and was set back: what comes now would else never be counted."""
         with self._transaction() as db:
-            db.execute("DELETE FROM alarm")
-            if alarm is not None:
-                values = (alarm.alarm_id, alarm.started_us, alarm.told_us, alarm.breaks_us)
-                db.execute("INSERT INTO alarm VALUES (?, ?, ?, ?)", values)
+            db.execute("DELETE FROM hour WHERE camera = ? AND hour_us > ?", (camera, now_us))
+            db.execute("UPDATE counted SET until_us = ? WHERE camera = ?", (now_us, camera))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.rates import DAY_US, HOUR_US, HourVolume
 from edge_agent.buffer.segments import SegmentName
-from edge_agent.buffer.volumes import OpenAlarm, Volumes
+from edge_agent.buffer.volumes import Volumes
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Hold, Segment
@@ -19,6 +19,7 @@ from tests.simulators.clock import HandClock
 
 GATE, YARD = CameraId("gate"), CameraId("yard")
 T0 = 494_000 * HOUR_US
+NOW_US = T0 + 400 * DAY_US
 
 
 def segment(start_us: int, seconds: float = 60, size: int = 6_000_000, camera: CameraId = GATE) -> Segment:
@@ -32,11 +33,11 @@ def minutes(count: int, camera: CameraId = GATE, start_us: int = T0) -> list[Seg
 
 @pytest.fixture
 def clock() -> HandClock:
-    return HandClock(T0 + 40 * DAY_US)
+    return HandClock(NOW_US)
 
 
 def catch_up(volumes: Volumes, index: Index, *cameras: CameraId) -> int:
-    return sum(1 for camera in cameras for _ in volumes.catch_up(index, camera))
+    return sum(1 for camera in cameras for _ in volumes.catch_up(index, camera, NOW_US))
 
 
 def test_recordings_add_up_by_the_hour(tmp_path: Path, clock: HandClock) -> None:
@@ -108,6 +109,22 @@ def test_old_hours_go_unless_a_hold_keeps_them(tmp_path: Path, clock: HandClock)
     assert [volume.hour_us for volume in volumes.hours(YARD)] == [T0 + 4 * HOUR_US]
 
 
+def test_a_clock_that_ran_a_year_ahead_stops_the_counting_for_no_longer_than_that(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    index = Index(tmp_path / "index.sqlite", clock)
+    volumes = Volumes.open(tmp_path / "volumes.sqlite", clock)
+    year_us = 365 * DAY_US
+    index.add([*minutes(60), *minutes(60, start_us=NOW_US + year_us)])
+    for _ in volumes.catch_up(index, GATE, NOW_US + year_us):
+        pass
+    assert volumes.counted_until(GATE) == NOW_US + year_us + HOUR_US
+    index.add(minutes(60, start_us=NOW_US))
+    for _ in range(3):
+        catch_up(volumes, index, GATE)
+    assert volumes.hours(GATE) == [HourVolume(T0, 360_000_000, HOUR_US), HourVolume(NOW_US, 360_000_000, HOUR_US)]
+
+
 def test_a_copy_reads_beside_the_agent_and_changes_nothing(tmp_path: Path, clock: HandClock) -> None:
     path = tmp_path / "volumes.sqlite"
     assert Volumes.copy_of(path, clock).hours(GATE) == []
@@ -120,16 +137,3 @@ def test_a_copy_reads_beside_the_agent_and_changes_nothing(tmp_path: Path, clock
     (tmp_path / "bad.sqlite").write_bytes(b"not a database" * 1000)
     with pytest.raises(ArchiveError, match=r"bad\.sqlite"):
         Volumes.copy_of(tmp_path / "bad.sqlite", clock)
-
-
-def test_the_open_alarm_outlives_the_agent(tmp_path: Path, clock: HandClock) -> None:
-    path = tmp_path / "volumes.sqlite"
-    volumes = Volumes.open(path, clock)
-    assert volumes.alarm() is None
-    volumes.keep_alarm(OpenAlarm("a1", 1, 2, 3))
-    volumes.keep_alarm(OpenAlarm("a1", 1, 4, 5))
-    volumes.close()
-    again = Volumes.open(path, clock)
-    assert again.alarm() == OpenAlarm("a1", 1, 4, 5)
-    again.keep_alarm(None)
-    assert again.alarm() is None
