@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent import __version__
+from edge_agent.archive_alarms import ArchiveAlarms
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
@@ -25,10 +26,12 @@ from edge_agent.buffer.promise import DAY_US, OnFull, Rule
 from edge_agent.buffer.retention import Ballast, Deleter
 from edge_agent.cameras import Cameras
 from edge_agent.capture.alarms import Region
+from edge_agent.capture.gate import ORDER, Order
 from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
 from edge_agent.clock import Clock
+from edge_agent.clock_trust import ClockTrustKeeper
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster, in_sight
@@ -55,6 +58,7 @@ from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exporter import EXPORTER_JOB, ExporterJob
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.forecast_words import kept_report, promise_report, promise_words
+from edge_agent.uplink.hold_orders import HoldOrders, restore
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.node import NodeLink, is_online
@@ -78,6 +82,7 @@ RECORDER, WATCHER, EXPORTER = "recorder", "watcher", "exporter"
 STOP_S = 8.0
 """What the children get to finish their files."""
 LOOP_S = 0.5
+WAIT = 'the archive is full and on_full = "stop": recording waits for room'
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +120,15 @@ class Agent:
         self._ledger = Ledger(config.archive_dir, self._index, identities, clock)
         self._library = Library(config.archive_dir, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
-        documents = Documents(data / "documents.json", clock)
-        self._holds = Holds(documents)
-        ballast = Ballast(data / "ballast")
-        self._deleter = Deleter(config.archive_dir, self._index, self._holds, rule_of(config), clock, ballast)
+        self._documents = Documents(data / "documents.json", clock)
+        self._holds = Holds(self._documents)
+        self._restore_holds()
+        rule = rule_of(config)
+        self._deleter = Deleter(config.archive_dir, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
+        self._clock_trust = ClockTrustKeeper()
+        self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
+        self._archive_alarms = ArchiveAlarms(self._node_alarms, rule, clock)
+        self._wait = ""
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock)
@@ -134,11 +144,19 @@ class Agent:
             outbox = Outbox(data / "outbox.sqlite", clock=clock)
             topics = Topics(config.site, config.node)
             self._node = NodeLink(config.mqtt, topics, outbox, clock, self._events.put, self._events.put)
-        self._exports = Exports(documents, staging, self._journal, clock, self._start_exporter, self._release_news)
-        self._commands = Commands(
-            config, self._door, self._exports, self.health, self._has_footage, self._broadcast, clock
+        self._exports = Exports(
+            self._documents, staging, self._journal, clock, self._start_exporter, self._release_news
         )
-        self._node_alarms = NodeAlarms(documents, clock, self._node_alarm)
+        self._commands = Commands(
+            config,
+            self._door,
+            self._exports,
+            HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, clock),
+            self.health,
+            self._has_footage,
+            self._broadcast,
+            clock,
+        )
         self._forecaster = Forecaster(config, self._index, self._holds.all, clock)
         self._recorder = Keeper(self._start_recorder, clock)
         self._watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
@@ -147,7 +165,8 @@ class Agent:
         self._ticker = Ticker(
             [
                 Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
-                Periodic("retention", 30, self._sweep),
+                Periodic("retention", 30, self._keep_the_promise),
+                *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
                 Periodic("refusals", 60, self._door.settle),
                 Periodic("forecast", 5, self._look_ahead),
             ],
@@ -161,7 +180,11 @@ class Agent:
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
         self._note(JournalEntry(JournalKind.START, Outcome.DONE, reason=f"edge-agent {__version__}"))
+        self._look_at_the_clock()
         unfinished = self._ledger.reconcile()
+        self._deleter.finish()
+        if self._deleter.must_wait():
+            self._wait = WAIT
         self._recorder.look()
         self._ledger.recover(unfinished)
         socket = LocalSocket(self._config.socket_path, self._take_local)
@@ -210,7 +233,7 @@ class Agent:
     def _turn(self) -> None:
         """One turn of the loop: an event if there is one, then what is due."""
         try:
-            event = self._events.get(timeout=self._ticker.idle_s(LOOP_S))
+            event = self._events.get(timeout=0.0 if self._more_to_sweep else self._ticker.idle_s(LOOP_S))
         except queue.Empty:
             event = None
         try:
@@ -295,10 +318,6 @@ class Agent:
         if self._node:
             self._node.alarm(alarm, self._cameras.name(alarm.camera), self._cameras.zone_name(alarm.camera, alarm.zone))
 
-    def _node_alarm(self, alarm: NodeAlarm) -> None:
-        if self._node:
-            self._node.node_alarm(alarm)
-
     def _child_ended(self, child: str, code: int) -> None:
         _log.log(logging.INFO if code == 0 else logging.ERROR, "%s ended (%d)", child, code)
         if child == RECORDER:
@@ -327,6 +346,7 @@ class Agent:
             ),
             segment_s=self._config.archive.segment_s,
             flush_s=self._config.archive.flush_s,
+            wait=self._wait,
         )
         return self._child(RECORDER, "edge_agent.capture.recorder", RECORDER_JOB.encode(job))
 
@@ -450,9 +470,39 @@ class Agent:
             said = Said(words.uk, words.en)
         self._node_alarms.set(PROMISE_ALARM, said)
 
+    def _keep_the_promise(self) -> None:
+        self._look_at_the_clock()
+        if not self._holds.known:
+            self._restore_holds()
+        try:
+            self._sweep()
+        finally:
+            self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_trust.trusted))
+
+    def _look_at_the_clock(self) -> None:
+        before = self._clock_trust.trusted
+        self._clock_trust.observe(self._clock)
+        self._ledger.clock_trusted = self._clock_trust.trusted
+        if self._clock_trust.trusted != before:
+            _log.warning("%s", self._clock_trust.reason)
+
+    def _look_for_room(self) -> None:
+        """With `on_full = "stop"`: tell the recorder when to wait and when to go on."""
+        wait = WAIT if self._deleter.must_wait() else ""
+        if wait == self._wait:
+            return
+        self._wait = wait
+        _log.warning("recording %s", "waits: no room" if wait else "goes on: there is room again")
+        if self._recorder.child is not None:
+            self._recorder.child.order(ORDER.encode(Order(wait)))
+
+    def _node_alarm(self, alarm: NodeAlarm) -> None:
+        if self._node:
+            self._node.node_alarm(alarm)
+
     def _sweep(self) -> None:
         self._more_to_sweep = False
-        swept = self._deleter.sweep(clock_trusted=True)
+        swept = self._deleter.sweep(clock_trusted=self._clock_trust.trusted)
         self._ledger.settle()
         if swept.by_age or swept.by_space:
             reason = f"{swept.by_age} recordings by age, {swept.by_space} for want of space"
@@ -460,6 +510,19 @@ class Agent:
             args |= {"freed_bytes": swept.freed_bytes, "holds": list(swept.holds)}
             self._note(JournalEntry(JournalKind.DELETION, Outcome.DONE, reason=reason, args=args))
         self._more_to_sweep = swept.more
+
+    def _restore_holds(self) -> None:
+        """Documents that are lost lose no hold: the journal knows every order."""
+        if not self._documents.fresh:
+            return
+        try:
+            found = restore(self._holds, self._journal.read())
+            self._documents.settle()
+        except EdgeError as error:
+            _log.critical("the holds can't be known, so nothing is deleted: %s", error)
+            return
+        if found:
+            _log.error("%d holds were lost with the documents and made again from the journal", len(found))
 
     def _note(self, entry: JournalEntry) -> None:
         """What is no access: recording goes on when the journal can't."""

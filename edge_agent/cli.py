@@ -12,6 +12,7 @@ from edge_agent.archive_cli import archive_app
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
 from edge_agent.forecast_cli import archive_forecast
+from edge_agent.hold_cli import hold_app
 from edge_agent.plan_cli import plan
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
 
@@ -21,6 +22,7 @@ app.add_typer(config_app)
 app.add_typer(archive_app)
 app.command("plan")(plan)
 archive_app.command("forecast")(archive_forecast)
+app.add_typer(hold_app)
 
 
 @app.callback()

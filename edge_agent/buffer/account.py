@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from edge_agent.buffer.holds import Held
 from edge_agent.buffer.index import Index, Receipt
 from edge_agent.model import CameraId, Gap, Interval, uncovered
 
@@ -50,6 +51,20 @@ def account(index: Index, camera: CameraId, interval: Interval) -> Account:
         size_bytes=sum(segment.size_bytes for segment in segments),
         missing=tuple(missing),
     )
+
+
+def missing_by_cause(accounts: Iterable[Account]) -> dict[str, float]:
+    """Seconds missing, by cause; the largest first."""
+    sums: dict[str, float] = {}
+    for one in accounts:
+        for piece in one.missing:
+            sums[piece.cause] = sums.get(piece.cause, 0.0) + piece.interval.seconds
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def held_bytes(index: Index, held: Held, camera: CameraId) -> int:
+    """What holds keep of a camera just now."""
+    return sum(index.size_within(camera, interval) for interval in held.intervals(camera))
 
 
 def explained(hole: Interval, receipts: Sequence[Receipt], gaps: Sequence[Gap]) -> list[Missing]:

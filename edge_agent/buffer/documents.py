@@ -92,7 +92,9 @@ class Documents:
     def settle(self) -> None:
         """What a lost file held was made good, or there never was one: from now on there is."""
         storage = self._db.storage
+        assert isinstance(storage, AtomicJsonStorage)
         storage.write(storage.read() or {})
+        storage.fresh = False
 
     def put(self, table: str, document: dict[str, Any]) -> None:
         """Enter or replace the document with this `id`; durable when it returns."""

@@ -48,6 +48,8 @@ class Ledger:
         self._identities = identities
         self._clock = clock
         self._started_us = clock.utc_us()
+        self.clock_trusted = True
+        """Whether what comes in now is told by a clock that can be trusted (`docs/retention.md`)."""
         self._open: dict[CameraId, str] = {}
         self._owed_segments: list[Segment] = []
         self._owed_gaps: list[Gap] = []
@@ -72,7 +74,7 @@ class Ledger:
     def settle(self) -> None:
         """Enter what is known but not yet in the index; ArchiveError when the disk refuses, then it stays owed."""
         if self._owed_segments:
-            self._index.add(self._owed_segments)
+            self._index.add(self._owed_segments, clock_trusted=self.clock_trusted)
             self._owed_segments.clear()
         while self._owed_gaps:
             self._index.add_gap(self._owed_gaps[0])
