@@ -459,7 +459,7 @@ class Agent:
             self._node.health(self.health())
 
     def _look_ahead(self) -> None:
-        if not self._forecaster.turn():
+        if not self._forecaster.turn(clock_trusted=self._clock_trust.trusted):
             return
         ahead = self._forecaster.latest
         warn_us = round(self._config.retention.warn_days * DAY_US)

@@ -38,20 +38,21 @@ class Forecaster:
         self._not_before = 0.0
         self.latest: Forecast | None = None
 
-    def turn(self) -> bool:
+    def turn(self, *, clock_trusted: bool) -> bool:
         """Count what is new, then look ahead when it is time; true when there is a new forecast.
 
-        ArchiveError when the disk refuses; a turn after a minute tries again.
+        With a clock that is not trusted nothing is dropped from the table.  ArchiveError when the disk refuses; a turn
+        after a minute tries again.
         """
         now = self._clock.monotonic()
         if now < self._not_before:
             return False
         self._not_before = now + RETRY_S
-        done = self._turn(now)
+        done = self._turn(now, clock_trusted)
         self._not_before = now
         return done
 
-    def _turn(self, now: float) -> bool:
+    def _turn(self, now: float, clock_trusted: bool) -> bool:
         # Not at the agent's start: no table is worth a recording that does not begin.
         volumes = self._volumes = self._volumes or Volumes.open(self._config.volumes_path, self._clock)
         if not self._counted(volumes):
@@ -59,8 +60,9 @@ class Forecaster:
         if self._looked is not None and now - self._looked < EVERY_S:
             return False
         now_us, holds = self._clock.utc_us(), self._holds()
-        longest = max(promised_us(self._config, camera.camera_id) for camera in self._config.camera)
-        volumes.prune(now_us - max(HISTORY_US, longest + DAY_US), holds)
+        if clock_trusted:
+            longest = max(promised_us(self._config, camera.camera_id) for camera in self._config.camera)
+            volumes.prune(now_us - max(HISTORY_US, longest + DAY_US), holds)
         self.latest = foresee(self._config, self._index, volumes, holds, now_us)
         self._looked = now if self.latest else None
         return self.latest is not None
@@ -136,9 +138,9 @@ def _oldest_unheld(index: Index, camera: CameraId, holds: Sequence[Hold]) -> int
 def _room(config: Config, index: Index) -> Room:
     keep = config.retention
     on_disk = max(0, index.holdings().size_bytes + _free(config.archive_dir) - keep.min_free)
-    if keep.max_size is not None and keep.max_size < on_disk:
-        return Room(keep.max_size, by_quota=True)
-    return Room(on_disk)
+    by_quota = keep.max_size is not None and keep.max_size < on_disk
+    size = keep.max_size if by_quota and keep.max_size is not None else on_disk
+    return Room(size, by_quota, stops=keep.on_full == "stop")
 
 
 def _free(archive: Path) -> int:

@@ -54,6 +54,8 @@ class Room:
     size_bytes: int
     by_quota: bool = False
     """`max_size` is what limits it, not the disk."""
+    stops: bool = False
+    """`on_full = "stop"`: nothing goes for want of room, but nothing more is recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,12 @@ def promise_words(forecast: Forecast, zone: tzinfo) -> Words:
     else:
         at = from_us(forecast.breaks_us, zone)
         uk, en = f"З {at:%d.%m.%Y} забракне місця", f"From {at:%Y-%m-%d} there will be too little room"
-    uk = f"{uk}: записи зникатимуть раніше обіцяного ({uk_promise}), зберігатиметься близько {uk_will}."
-    en = f"{en}: recordings will go before their time ({en_promise}), about {en_will} will be kept."
+    if forecast.room.stops:
+        uk = f"{uk}: запис зупинятиметься, доки старішим записам не мине обіцяне ({uk_promise})."
+        en = f"{en}: recording will stop until older recordings have had their time ({en_promise})."
+    else:
+        uk = f"{uk}: записи зникатимуть раніше обіцяного ({uk_promise}), зберігатиметься близько {uk_will}."
+        en = f"{en}: recordings will go before their time ({en_promise}), about {en_will} will be kept."
     uk_help, en_help = _remedies(forecast)
     if uk_help:
         uk, en = f"{uk} Що допоможе: {uk_help}.", f"{en} What helps: {en_help}."
