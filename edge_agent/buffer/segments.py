@@ -113,7 +113,8 @@ class SegmentFile:
         self.size_bytes = 0
         """Sealed bytes handed to the system."""
         self.path = archive / str(name)
-        self._buffer = bytearray()
+        self._sealed: list[bytes] = []
+        self._sealed_bytes = 0
         self._sha256 = hashlib.sha256()
         self._unsynced = False
         try:
@@ -125,24 +126,30 @@ class SegmentFile:
     def write(self, plain: bytes) -> None:
         """Seal bytes of the recording; up to 64 KiB stay in the sealer until more come."""
         self._age.write(plain)
-        if len(self._buffer) >= _BUFFER_BYTES:
+        if self._sealed_bytes >= _BUFFER_BYTES:
             self.push()
 
     def push(self) -> None:
         """Hand what is sealed to the system: it survives the end of this process."""
-        if not self._buffer:
-            return
-        view = memoryview(bytes(self._buffer))
         try:
-            while view:
-                written = os.write(self._fd, view)
-                self._sha256.update(view[:written])
-                self.size_bytes += written
-                view = view[written:]
+            while self._sealed:
+                self._took(os.writev(self._fd, self._sealed))
+                self._unsynced = True
         except OSError as error:
             raise self._error("cannot be written", error) from error
-        self._buffer.clear()
-        self._unsynced = True
+
+    def _took(self, size: int) -> None:
+        """The system has so many bytes of what is sealed."""
+        self.size_bytes += size
+        self._sealed_bytes -= size
+        for place, piece in enumerate(self._sealed):
+            if size < len(piece):
+                self._sha256.update(piece[:size])
+                self._sealed = [piece[size:], *self._sealed[place + 1 :]]
+                return
+            self._sha256.update(piece)
+            size -= len(piece)
+        self._sealed = []
 
     def sync(self) -> None:
         """Hand what was pushed to the disk: it survives a power cut."""
@@ -204,7 +211,8 @@ class SegmentFile:
             os.close(fd)
 
     def _take(self, sealed: bytes) -> int:
-        self._buffer += sealed
+        self._sealed.append(sealed)
+        self._sealed_bytes += len(sealed)
         return len(sealed)
 
     def _error(self, what: str, error: OSError) -> ArchiveError:

@@ -9,7 +9,9 @@ the change of the timestamp, and after it once was wrong, only that change count
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_agent.capture.rtp import RtpPacket
 from edge_agent.capture.source import VideoCodec
@@ -21,9 +23,20 @@ Buffer = bytes | memoryview
 _AGREEMENTS = 4
 _SOUND_SAMPLES = 1024
 
-_H264_IDR, _H264_SEI, _H264_SPS = 5, 6, 7
 _H264_STAP_A, _H264_FU_A = 24, 28
-_HEVC_SPS, _HEVC_AP, _HEVC_FU = 33, 48, 49
+_HEVC_AP, _HEVC_FU = 48, 49
+_SLICE, _KEY, _SPS, _SEI, _SUFFIX = 1, 2, 4, 8, 16
+"""What matters of a NAL unit: a slice; one of a keyframe; a sequence parameter set; what may say that decoding can
+begin here; what belongs to the picture before it (ends of sequence and stream, filler, suffix SEI and the like)."""
+
+
+def _meanings(of: dict[int, Iterable[int]]) -> tuple[int, ...]:
+    """For each nal_unit_type, those meanings together."""
+    return tuple(sum(meaning for meaning, kinds in of.items() if kind in kinds) for kind in range(64))
+
+
+_H264 = _meanings({_SLICE: range(1, 6), _KEY: (5,), _SPS: (7,), _SEI: (6,), _SUFFIX: (10, 11, 12)})
+_HEVC = _meanings({_SLICE: range(32), _KEY: range(16, 24), _SPS: (33,), _SUFFIX: (36, 37, 38, 40, 45, 46, 47)})
 _RECOVERY_POINT = 6
 
 
@@ -35,8 +48,7 @@ class Arrival:
     monotonic: float
 
 
-@dataclass(frozen=True, slots=True)
-class AccessUnit:
+class AccessUnit(NamedTuple):
     data: bytes
     """Of pictures each NAL unit behind four bytes of its length, of AAC a raw frame."""
     ticks: int
@@ -54,6 +66,8 @@ class PictureAssembler:
 
     def __init__(self, codec: VideoCodec) -> None:
         self._hevc = codec == "hevc"
+        self._header = 2 if self._hevc else 1
+        """Bytes before the contents of a NAL unit."""
         self._parts: list[Buffer] = []
         """Of each NAL unit its length, then the pieces that it came in."""
         self._starts: list[int] = []
@@ -63,6 +77,7 @@ class PictureAssembler:
         """Where in `_parts` the NAL unit begins that is being put together."""
         self._fragment_bytes = 0
         """What was gathered before it."""
+        self._fragment_means = 0
         self._middle = b""
         self._picture_end = 0
         """Where in `_parts` the last slice ends; 0 when there is none."""
@@ -98,7 +113,7 @@ class PictureAssembler:
         if self._skip == ticks:
             return done
         self._arrival = arrival
-        if packet.end - packet.start > (2 if self._hevc else 1):
+        if packet.end - packet.start > self._header:
             if self._hevc:
                 self._take_hevc(packet, done)
             else:
@@ -140,14 +155,12 @@ class PictureAssembler:
         if kind == _H264_FU_A:
             head = data[start + 1]
             if head & 0x80:
-                middle = bytes((data[start], head & 0x1F))
-                header = bytes((data[start] & 0xE0 | head & 0x1F,))
-                self._begin_fragment(header, data[start + 2 : start + 5], middle, done)
+                unit = bytes((data[start] & 0xE0 | head & 0x1F,)) + data[start + 2 : start + 3]
+                self._begin_fragment(_H264[head & 0x1F], unit, bytes((data[start], head & 0x1F)), done)
             self._add_fragment(memoryview(data)[start + 2 : end], last=bool(head & 0x40))
         elif kind == _H264_STAP_A:
             self._take_several(data, start + 1, end, done)
         elif 1 <= kind <= 23:
-            self._drop_fragment()
             self._unit(data[start:end], done)
         else:
             self._damaged = True  # interleaved modes, which no camera was asked for
@@ -158,20 +171,18 @@ class PictureAssembler:
         if kind == _HEVC_FU:
             head = data[start + 2]
             if head & 0x80:
+                unit = bytes((data[start] & 0x81 | (head & 0x3F) << 1, data[start + 1])) + data[start + 3 : start + 4]
                 middle = bytes((data[start], data[start + 1], head & 0x3F))
-                header = bytes((data[start] & 0x81 | (head & 0x3F) << 1, data[start + 1]))
-                self._begin_fragment(header, data[start + 3 : start + 6], middle, done)
+                self._begin_fragment(_HEVC[head & 0x3F], unit, middle, done)
             self._add_fragment(memoryview(data)[start + 3 : end], last=bool(head & 0x40))
         elif kind == _HEVC_AP:
             self._take_several(data, start + 2, end, done)
         elif kind < _HEVC_AP:
-            self._drop_fragment()
             self._unit(data[start:end], done)
         else:
             self._damaged = True
 
     def _take_several(self, data: bytes, at: int, end: int, done: list[AccessUnit]) -> None:
-        self._drop_fragment()
         while at + 2 <= end:
             size = data[at] << 8 | data[at + 1]
             at += 2
@@ -181,13 +192,15 @@ class PictureAssembler:
             self._unit(data[at : at + size], done)
             at += size
 
-    def _begin_fragment(self, header: bytes, following: bytes, middle: bytes, done: list[AccessUnit]) -> None:
+    def _begin_fragment(self, means: int, begins: bytes, middle: bytes, done: list[AccessUnit]) -> None:
+        """`begins` is the NAL unit's header and the first byte of its contents, if that is there."""
         self._drop_fragment()
-        self._classify(header + following, done)
-        self._fragment_at, self._fragment_bytes = len(self._parts), self._bytes
+        if means & _SLICE:
+            self._before_slice(begins, done)
+        self._fragment_at, self._fragment_bytes, self._fragment_means = len(self._parts), self._bytes, means
         self._middle = middle
-        self._parts += (b"", header)
-        self._bytes += 4 + len(header)
+        self._parts += (b"", begins[: self._header])
+        self._bytes += 4 + self._header
 
     def _add_fragment(self, data: memoryview, *, last: bool) -> None:
         at = self._fragment_at
@@ -199,8 +212,8 @@ class PictureAssembler:
         if last:
             self._parts[at] = (self._bytes - self._fragment_bytes - 4).to_bytes(4, "big")
             self._starts.append(at)
-            self._finish_unit(bytes(self._parts[at + 1]))
             self._fragment_at, self._middle = None, b""
+            self._after_unit(self._fragment_means, self._parts[at + 1])
 
     def _drop_fragment(self) -> None:
         if self._fragment_at is not None:
@@ -211,19 +224,25 @@ class PictureAssembler:
 
     # ---- units
 
+    def _means(self, unit: Buffer) -> int:
+        return _HEVC[unit[0] >> 1 & 0x3F] if self._hevc else _H264[unit[0] & 0x1F]
+
     def _unit(self, unit: bytes, done: list[AccessUnit]) -> None:
-        self._classify(unit, done)
+        self._drop_fragment()
+        means = self._means(unit)
+        if means & _SLICE:
+            self._before_slice(unit, done)
         self._starts.append(len(self._parts))
         self._parts += (len(unit).to_bytes(4, "big"), unit)
         self._bytes += 4 + len(unit)
-        self._finish_unit(unit)
+        if means:
+            self._after_unit(means, unit)
 
-    def _classify(self, unit: bytes, done: list[AccessUnit]) -> None:
-        """Before a NAL unit, of which the first bytes are enough: does a picture begin here?"""
-        header = 2 if self._hevc else 1
-        if not self._is_slice(unit) or len(unit) <= header:
+    def _before_slice(self, unit: bytes, done: list[AccessUnit]) -> None:
+        """Does a picture begin with it?"""
+        if len(unit) <= self._header:
             return
-        first = unit[header] > 127  # first_slice_segment_in_pic_flag; first_mb_in_slice = 0
+        first = unit[self._header] > 127  # first_slice_segment_in_pic_flag; first_mb_in_slice = 0
         if first and self._picture_end:
             self._give(done)
         if first:
@@ -231,23 +250,16 @@ class PictureAssembler:
         elif not self._picture_end and not self._complete_start:
             self._damaged = True
 
-    def _finish_unit(self, unit: bytes) -> None:
+    def _after_unit(self, means: int, unit: Buffer) -> None:
         """A NAL unit is whole; of one that came in fragments only the header is given here."""
-        if self._hevc:
-            kind = unit[0] >> 1 & 0x3F
-            self._keyframe |= 16 <= kind <= 23
-            is_sps = kind == _HEVC_SPS
-        else:
-            kind = unit[0] & 0x1F
-            self._keyframe |= kind == _H264_IDR or (kind == _H264_SEI and _recovers_at_once(unit))
-            is_sps = kind == _H264_SPS
-        if is_sps and len(unit) > 4:
-            self._sps = unit
-        if self._is_slice(unit):
+        if means & _SLICE:
             self._picture_end = len(self._parts)
-
-    def _is_slice(self, unit: bytes) -> bool:
-        return unit[0] >> 1 & 0x3F < 32 if self._hevc else 1 <= unit[0] & 0x1F <= 5
+            if means & _KEY:
+                self._keyframe = True
+        elif means == _SEI:
+            self._keyframe |= _recovers_at_once(bytes(unit))
+        elif means == _SPS and len(unit) > 4:
+            self._sps = bytes(unit)
 
     def _learn_marker(self, agrees: bool) -> None:
         # once wrong it must be right for long before it is believed again
@@ -264,8 +276,8 @@ class PictureAssembler:
             self._marked = False
             return
         end = self._end_of_picture()
-        rest = self._parts[end:]
-        starts = [start - end for start in self._starts if start >= end]
+        rest = self._parts[end:] if end < len(self._parts) else []
+        starts = [start - end for start in self._starts if start >= end] if rest else []
         unit = AccessUnit(
             b"".join(self._parts[:end] if rest else self._parts),
             self._ticks,
@@ -279,20 +291,15 @@ class PictureAssembler:
         self._parts, self._starts = rest, starts
         self._bytes = sum(map(len, rest))
         for start in starts:
-            self._finish_unit(bytes(rest[start + 1]))
+            self._after_unit(self._means(rest[start + 1]), rest[start + 1])
         done.append(unit)
 
     def _end_of_picture(self) -> int:
         """Behind the last slice, and what may only follow one."""
-        following = [start for start in self._starts if start >= self._picture_end]
-        for start in following:
-            if not self._is_suffix(self._parts[start + 1]):
-                return start
-        return len(self._parts) if following else self._picture_end
-
-    def _is_suffix(self, unit: Buffer) -> bool:
-        """Ends of sequence and stream, filler, suffix SEI and the like."""
-        return (unit[0] >> 1 & 0x3F) in (36, 37, 38, 40, 45, 46, 47) if self._hevc else unit[0] & 0x1F in (10, 11, 12)
+        if self._picture_end == len(self._parts):
+            return self._picture_end
+        following = (start for start in self._starts if start >= self._picture_end)
+        return next((start for start in following if self._means(self._parts[start + 1]) != _SUFFIX), len(self._parts))
 
     def _clear(self) -> None:
         self._parts, self._starts = [], []
@@ -305,6 +312,8 @@ class PictureAssembler:
 def _recovers_at_once(sei: bytes) -> bool:
     """A recovery point with recovery_frame_cnt 0 (H.264 §D.1.8): cameras without IDR pictures have it."""
     at = 1
+    if _RECOVERY_POINT not in sei[1:]:
+        return False
     for _ in range(16):
         values = []
         for _ in range(2):

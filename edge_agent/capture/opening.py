@@ -7,7 +7,7 @@ know all times of the first of them.  The packets behind them tell both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median_low
@@ -61,10 +61,10 @@ def _with_times(packets: Sequence[tuple[Packet, int]]) -> list[tuple[Packet, int
         if packet.track != VIDEO:
             continue
         if packet.dts is None and following is not None:
-            packet = replace(packet, dts=following - step)
+            packet = packet._replace(dts=following - step)
             filled[place] = (packet, lost)
         if packet.pts is None and place == first:
             later = [other.pts for other, _ in filled[place + 1 :] if other.track == VIDEO and other.pts is not None]
-            filled[place] = (replace(packet, pts=min(later) - step if later else None), lost)
+            filled[place] = (packet._replace(pts=min(later) - step if later else None), lost)
         following = packet.dts
     return filled

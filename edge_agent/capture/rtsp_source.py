@@ -12,17 +12,16 @@ import secrets
 import select
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 from edge_agent.capture import nal, rtp
-from edge_agent.capture.decode_order import DecodeTimes
-from edge_agent.capture.depacketize import AccessUnit, Arrival, PictureAssembler, SoundAssembler
+from edge_agent.capture.depacketize import AccessUnit, Arrival
 from edge_agent.capture.job import CameraJob
 from edge_agent.capture.rtsp import Address, Conversation, Redirected, Stage, login_of
 from edge_agent.capture.rtsp_login import Login
+from edge_agent.capture.rtsp_track import Pictures, Sound, Track
 from edge_agent.capture.rtsp_wire import Interleaved
 from edge_agent.capture.source import AUDIO, VIDEO, AudioTrack, CameraFailed, Packet, StreamInfo, VideoCodec, VideoTrack
 from edge_agent.clock import US, Clock
@@ -46,11 +45,6 @@ GATHER_S = 0.1
 """Between two polls of `packets`."""
 REPORT_S = 5.0
 MAX_REDIRECTS = 3
-_FRAGMENT = {2: struct.Struct(">HHHHII2s"), 3: struct.Struct(">HHHHII3s")}
-"""The start of a fragment of a NAL unit inside RTSP, by how many bytes the payload has before its piece: channel,
-length, kind of packet, sequence number, timestamp, source, those bytes."""
-_REORDERED_S = 2
-"""Presentation times further apart than this are no reordering but a jump of the camera's clock."""
 
 
 class RtspSource:
@@ -64,8 +58,8 @@ class RtspSource:
         self._conversation: Conversation | None = None
         self._unsent = b""
         self._own_ssrc = secrets.randbits(32)
-        self._tracks: dict[int, _Track] = {}
-        self._controls: dict[int, _Track] = {}
+        self._tracks: dict[int, Track] = {}
+        self._controls: dict[int, Track] = {}
         self._early: list[Interleaved] = []
         """Packets that came before the camera had said that it plays."""
         self._waiting: list[Packet] = []
@@ -92,15 +86,15 @@ class RtspSource:
         codec = media.codec
         assert codec is not None
         self._heard_at = self._reported_at = self._polled_at = self._sent_at = self._clock.monotonic()
-        pictures = _Pictures(codec, media.parameter_sets, media.clock_hz)
-        self._add(_Track(VIDEO, media.clock_hz, pictures), conversation.video.rtp, conversation.video.rtcp)
+        pictures = Pictures(codec, media.parameter_sets, media.clock_hz)
+        self._add(Track(VIDEO, media.clock_hz, pictures), conversation.video.rtp, conversation.video.rtcp)
         audio = None
         if conversation.audio is not None:
             sound = conversation.audio.media
             audio = AudioTrack(
                 "aac", Fraction(1, sound.clock_hz), sound.clock_hz, max(1, sound.channels), sound.audio_config
             )
-            self._add(_Track(AUDIO, sound.clock_hz, _Sound()), conversation.audio.rtp, conversation.audio.rtcp)
+            self._add(Track(AUDIO, sound.clock_hz, Sound()), conversation.audio.rtp, conversation.audio.rtcp)
         self._sort(self._early)
         self._early = []
         picture = self._picture(codec, media.parameter_sets, deadline)
@@ -170,7 +164,7 @@ class RtspSource:
         """Pictures and frames of sound of which something is missing."""
         return sum(track.assembler.damaged for track in self._tracks.values())
 
-    def _of_kind(self, kind: int) -> _Track | None:
+    def _of_kind(self, kind: int) -> Track | None:
         return next((track for track in self._tracks.values() if track.kind == kind), None)
 
     # ---- opening
@@ -257,7 +251,7 @@ class RtspSource:
             self._take(self._read_opening())
             self._attend()
 
-    def _add(self, track: _Track, data: int, control: int) -> None:
+    def _add(self, track: Track, data: int, control: int) -> None:
         self._tracks[data] = track
         self._controls[control] = track
 
@@ -342,7 +336,7 @@ class RtspSource:
     def _sort(self, packets: Iterable[Interleaved], pass_over: Callable[[int], None] | None = None) -> None:
         """Each packet to its track; what those complete waits to be given out."""
         now = Arrival(self._clock.utc_us(), self._clock.monotonic())
-        done: list[tuple[_Track, AccessUnit]] = []
+        done: list[tuple[Track, AccessUnit]] = []
         for packet in packets:
             if (track := self._tracks.get(packet.channel)) is not None:
                 heard, units = track.put(packet, now)
@@ -360,7 +354,7 @@ class RtspSource:
             early_s = (newest - unit.ticks) / track.clock_hz if track.kind == VIDEO else 0.0
             self._waiting.append(self._packet(track, unit, max(0.0, min(early_s, gathered_s))))
 
-    def _packet(self, track: _Track, unit: AccessUnit, early_s: float = 0.0) -> Packet:
+    def _packet(self, track: Track, unit: AccessUnit, early_s: float = 0.0) -> Packet:
         return Packet(
             track=track.kind,
             data=unit.data,
@@ -372,92 +366,6 @@ class RtspSource:
             arrival_monotonic=unit.arrival.monotonic - early_s,
             damaged=unit.damaged,
         )
-
-
-class _Pictures(PictureAssembler):
-    """A picture track with the decode times of its pictures."""
-
-    def __init__(self, codec: VideoCodec, sets: bytes, clock_hz: int) -> None:
-        super().__init__(codec)
-        self._codec: VideoCodec = codec
-        self._times = DecodeTimes(0, _REORDERED_S * clock_hz)
-        self._known_sps: bytes | None = None
-        for sps in nal.parameter_sets(codec, nal.split(sets)).sps[-1:]:
-            self._learn(sps)
-
-    def decode_time(self, unit: AccessUnit) -> int | None:
-        if unit.sps is not None and unit.sps != self._known_sps:
-            self._learn(unit.sps)
-        return self._times.next(unit.ticks)
-
-    def _learn(self, sps: bytes) -> None:
-        self._known_sps = sps
-        self._times.set_depth(nal.reorder_depth(self._codec, sps) or 0)
-
-
-class _Sound(SoundAssembler):
-    middle = b""
-
-    def carry_on(self, pieces: list[memoryview], size: int) -> None:
-        """Sound has no such packets."""
-
-    def decode_time(self, unit: AccessUnit) -> int | None:
-        return unit.ticks
-
-
-class _Track:
-    """One track of the connection."""
-
-    def __init__(self, kind: int, clock_hz: int, assembler: _Pictures | _Sound) -> None:
-        self.kind = kind
-        self.clock_hz = clock_hz
-        self.assembler = assembler
-        self.reception = rtp.Reception()
-
-    def put(self, came: Interleaved, now: Arrival) -> tuple[bool, list[AccessUnit]]:
-        """(it is a packet of this track, what it completes)"""
-        packet = rtp.parse(came.data, came.start, came.end)
-        lost = self.reception.take(packet) if packet is not None else None
-        if packet is None or lost is None:
-            return False, []
-        return True, self.assembler.put(packet, self.reception.ticks(packet.timestamp), lost, now)
-
-    def carry_on(self, after: Interleaved) -> int:
-        """Take the packets that stand right behind one and do nothing but carry on its NAL unit; gives where they end.
-
-        That is most of what a camera sends.  Each of them differs from the one before in its sequence number only, so
-        comparing is all there is to do.
-        """
-        data, at = after.data, after.end
-        middle = self.assembler.middle
-        fields = _FRAGMENT[len(middle)]
-        channel, _, kind, _, timestamp, source, _ = fields.unpack_from(data, after.start - 4)
-        if kind >> 8 != rtp.PLAIN or kind & 0x80:
-            return at
-        payload, size = fields.size, len(data)
-        first = sequence = self.reception.expected
-        view, pieces, total = memoryview(data), [], 0
-        unpack = fields.unpack_from
-        while at + payload < size:
-            its_channel, length, its_kind, number, its_timestamp, its_source, begins = unpack(data, at)
-            end = at + 4 + length
-            if (
-                number != sequence & 0xFFFF
-                or begins != middle
-                or its_kind != kind
-                or its_timestamp != timestamp
-                or its_channel != channel
-                or its_source != source
-                or not at + payload < end <= size
-            ):
-                break
-            pieces.append(view[at + payload : end])
-            total += end - at - payload
-            sequence += 1
-            at = end
-        self.reception.took(sequence - first)
-        self.assembler.carry_on(pieces, total)
-        return at
 
 
 def _judge(camera: CameraJob) -> ssl.SSLContext:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
@@ -61,8 +61,7 @@ VIDEO = 0
 AUDIO = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One access unit as the camera encoded it: of pictures each NAL unit behind four bytes of its length, of AAC a raw
     frame."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
 from edge_agent.clock import US
 from edge_agent.model import GapCause
@@ -50,8 +51,7 @@ class Jump:
         return GapCause.CAMERA if self.kind is JumpKind.PAUSE else GapCause.CLOCK
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Where one picture is: ticks that never go back at a jump, and UTC."""
 
     pts: int

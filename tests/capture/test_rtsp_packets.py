@@ -19,7 +19,9 @@ from edge_agent.capture.depacketize import (
     PictureAssembler,
     SoundAssembler,
 )
-from edge_agent.capture.source import VideoCodec
+from edge_agent.capture.rtsp_track import Pictures, Track
+from edge_agent.capture.rtsp_wire import Interleaved, Wire
+from edge_agent.capture.source import VIDEO, VideoCodec
 from edge_agent.clock import US
 from edge_agent.demo.rtp import CodedPicture, packetise, sender_report
 from tests.capture.test_rtsp_sdp import PPS, SPS
@@ -283,6 +285,73 @@ def test_decode_times_grow_and_never_pass_the_pictures_own(bframes: int, groups:
     assert len(made) - len(known) <= told
     late = [pts for pts, decode in made if decode is not None and decode > pts]
     assert len(late) <= (0 if enough else bframes)
+
+
+CHANGES = (
+    "lost",
+    "twice",
+    "marked",
+    "other source",
+    "other time",
+    "other channel",
+    "padded",
+    "ended",
+    "begun",
+    "short",
+)
+
+
+def changed(one: bytes, how: str) -> list[bytes]:
+    """A packet to which something has happened, as packets inside RTSP."""
+    channel = b"\0"
+    match how:
+        case "lost":
+            return []
+        case "twice":
+            return changed(one, "") * 2
+        case "marked":
+            one = one[:1] + bytes([one[1] ^ 0x80]) + one[2:]
+        case "other source":
+            one = one[:8] + b"else" + one[12:]
+        case "other time":
+            one = one[:4] + bytes([one[4] ^ 1]) + one[5:]
+        case "other channel":
+            channel = b"\2"
+        case "padded":
+            one = bytes([one[0] | 0x20]) + one[1:] + b"\0\0\3"
+        case "ended" | "begun":
+            one = one[:13] + bytes([one[13] ^ (0x40 if how == "ended" else 0x80)]) + one[14:]
+        case "short":
+            one = one[:12]
+    return [b"$" + channel + len(one).to_bytes(2, "big") + one]
+
+
+@given(st.dictionaries(st.integers(0, 119), st.sampled_from(CHANGES), max_size=12), st.integers(1, 3000), st.booleans())
+def test_packets_that_only_carry_on_are_taken_at_once_as_if_they_were_taken_one_by_one(
+    changes: dict[int, str], cut: int, hevc: bool
+) -> None:
+    codec: VideoCodec = "hevc" if hevc else "h264"
+    packets = flat(sent(pictures(12, 14_000), 65_500))
+    if hevc:
+        # a fragment has two more bytes in front there, what is in it does not matter here
+        packets = [
+            one[:12] + b"\x62\x01" + bytes([one[13] & 0xC0 | 1]) + one[14:] for one in packets if one[12] == 0x7C
+        ]
+    stream = b"".join(flat([changed(one, changes.get(number, "")) for number, one in enumerate(packets)]))
+    seen: list[tuple[list[AccessUnit], int, int]] = []
+    for at_once in (True, False):
+        wire, track = Wire(), Track(VIDEO, 90_000, Pictures(codec, b"", 90_000))
+        found: list[AccessUnit] = []
+        for start in range(0, len(stream), 4096 + cut):
+            for message in wire.receive(stream[start : start + 4096 + cut]):
+                if isinstance(message, Interleaved) and message.channel == 0:
+                    heard, units = track.put(message, HERE)
+                    found += units
+                    if at_once and heard and track.assembler.middle:
+                        wire.pass_over(track.carry_on(message))
+        seen.append((found, track.reception.lost, track.reception.received))
+    assert seen[0] == seen[1]
+    assert seen[0][2] > 0
 
 
 def test_a_jump_of_the_cameras_clock_begins_decode_times_anew() -> None:

@@ -1,0 +1,105 @@
+"""One track of an RTSP connection: from its packets to access units with their decode times.  Pure."""
+
+from __future__ import annotations
+
+import struct
+
+from edge_agent.capture import nal, rtp
+from edge_agent.capture.decode_order import DecodeTimes
+from edge_agent.capture.depacketize import AccessUnit, Arrival, PictureAssembler, SoundAssembler
+from edge_agent.capture.rtsp_wire import Interleaved
+from edge_agent.capture.source import VideoCodec
+
+_FRAGMENT = {2: struct.Struct(">HHHHII2s"), 3: struct.Struct(">HHHHII3s")}
+"""The start of a fragment of a NAL unit inside RTSP, by how many bytes the payload has before its piece: channel,
+length, kind of packet, sequence number, timestamp, source, those bytes."""
+REORDERED_S = 2
+"""Presentation times further apart than this are no reordering but a jump of the camera's clock."""
+
+
+class Pictures(PictureAssembler):
+    """A picture track with the decode times of its pictures."""
+
+    def __init__(self, codec: VideoCodec, sets: bytes, clock_hz: int) -> None:
+        super().__init__(codec)
+        self._codec: VideoCodec = codec
+        self._times = DecodeTimes(0, REORDERED_S * clock_hz)
+        self._known_sps: bytes | None = None
+        for sps in nal.parameter_sets(codec, nal.split(sets)).sps[-1:]:
+            self._learn(sps)
+
+    def decode_time(self, unit: AccessUnit) -> int | None:
+        if unit.sps is not None and unit.sps != self._known_sps:
+            self._learn(unit.sps)
+        return self._times.next(unit.ticks)
+
+    def _learn(self, sps: bytes) -> None:
+        self._known_sps = sps
+        self._times.set_depth(nal.reorder_depth(self._codec, sps) or 0)
+
+
+class Sound(SoundAssembler):
+    middle = b""
+
+    def carry_on(self, pieces: list[memoryview], size: int) -> None:
+        """Sound has no such packets."""
+
+    def decode_time(self, unit: AccessUnit) -> int | None:
+        return unit.ticks
+
+
+class Track:
+    """One track of the connection."""
+
+    def __init__(self, kind: int, clock_hz: int, assembler: Pictures | Sound) -> None:
+        self.kind = kind
+        self.clock_hz = clock_hz
+        self.assembler = assembler
+        self.reception = rtp.Reception()
+
+    def put(self, came: Interleaved, now: Arrival) -> tuple[bool, list[AccessUnit]]:
+        """(it is a packet of this track, what it completes)"""
+        packet = rtp.parse(came.data, came.start, came.end)
+        lost = self.reception.take(packet) if packet is not None else None
+        if packet is None or lost is None:
+            return False, []
+        return True, self.assembler.put(packet, self.reception.ticks(packet.timestamp), lost, now)
+
+    def carry_on(self, after: Interleaved) -> int:
+        """Take the packets that stand right behind one and do nothing but carry on its NAL unit; gives where they end.
+
+        That is most of what a camera sends.  Each of them differs from the one before in its sequence number only, so
+        comparing is all there is to do.
+        """
+        data, at = after.data, after.end
+        middle = self.assembler.middle
+        fields = _FRAGMENT[len(middle)]
+        if after.start - 4 + fields.size > at:
+            return at
+        channel, _, kind, _, timestamp, source, _ = fields.unpack_from(data, after.start - 4)
+        if kind >> 8 != rtp.PLAIN or kind & 0x80:
+            return at
+        payload, size = fields.size, len(data)
+        first = sequence = self.reception.expected
+        view, pieces, total = memoryview(data), [], 0
+        unpack = fields.unpack_from
+        while at + payload < size:
+            its_channel, length, its_kind, number, its_timestamp, its_source, begins = unpack(data, at)
+            end = at + 4 + length
+            if (
+                number != sequence & 0xFFFF
+                or begins != middle
+                or its_kind != kind
+                or its_timestamp != timestamp
+                or its_channel != channel
+                or its_source != source
+                or not at + payload < end <= size
+            ):
+                break
+            pieces.append(view[at + payload : end])
+            total += end - at - payload
+            sequence += 1
+            at = end
+        self.reception.took(sequence - first)
+        self.assembler.carry_on(pieces, total)
+        return at
