@@ -23,7 +23,7 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.promise import DAY_US, OnFull, Rule
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.retention import Ballast, Deleter, Swept
 from edge_agent.cameras import Cameras
 from edge_agent.capture.alarms import Region
 from edge_agent.capture.gate import ORDER, Order
@@ -129,6 +129,7 @@ class Agent:
         self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
         self._archive_alarms = ArchiveAlarms(self._node_alarms, rule, clock)
         self._wait = ""
+        self._swept = Swept()
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock)
@@ -201,6 +202,7 @@ class Agent:
             socket.close()
             self._stop_children()
             self._door.settle(now=True)
+            self._journal_swept()
             self._note(JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
             if self._node:
                 self._node.stop()
@@ -292,6 +294,7 @@ class Agent:
                     )
             case SegmentClosed(segment=segment):
                 self._ledger.closed(segment)
+                self._more_to_sweep = True
                 _log.info("sealed %s, %.1f s", segment.path, segment.interval.seconds)
             case CameraChanged(camera=camera):
                 self._more_to_sweep |= message.fault is CameraFault.DISK
@@ -477,6 +480,7 @@ class Agent:
         try:
             self._sweep()
         finally:
+            self._journal_swept()
             self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_trust.trusted))
 
     def _look_at_the_clock(self) -> None:
@@ -503,13 +507,18 @@ class Agent:
     def _sweep(self) -> None:
         self._more_to_sweep = False
         swept = self._deleter.sweep(clock_trusted=self._clock_trust.trusted)
+        self._swept += swept
+        self._more_to_sweep = swept.more
         self._ledger.settle()
+
+    def _journal_swept(self) -> None:
+        """What went since the last time, in one entry; each recording has its own receipt."""
+        swept, self._swept = self._swept, Swept()
         if swept.by_age or swept.by_space:
             reason = f"{swept.by_age} recordings by age, {swept.by_space} for want of space"
             args: dict[str, Any] = {"by_age": swept.by_age, "by_space": swept.by_space}
             args |= {"freed_bytes": swept.freed_bytes, "holds": list(swept.holds)}
             self._note(JournalEntry(JournalKind.DELETION, Outcome.DONE, reason=reason, args=args))
-        self._more_to_sweep = swept.more
 
     def _restore_holds(self) -> None:
         """Documents that are lost lose no hold: the journal knows every order."""

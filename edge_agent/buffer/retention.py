@@ -46,6 +46,11 @@ class Swept:
     more: bool = False
     """There is more to do; sweep again soon."""
 
+    def __add__(self, later: Swept) -> Swept:
+        holds = tuple(sorted({*self.holds, *later.holds}))
+        by_age, by_space = self.by_age + later.by_age, self.by_space + later.by_space
+        return Swept(by_age, by_space, self.freed_bytes + later.freed_bytes, holds, later.more)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
