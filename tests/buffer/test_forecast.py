@@ -113,7 +113,7 @@ streets = st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(1
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(streets, st.integers(30, 24 * 9), st.floats(0.3, 1.5), st.booleans())
 def test_the_forecast_is_what_then_happens_to_a_ring(
     cameras: list[Street], hours_so_far: int, room_part: float, held: bool
@@ -143,7 +143,7 @@ def test_the_forecast_is_what_then_happens_to_a_ring(
     assert least - an_hour <= worst <= most + an_hour
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(streets, st.integers(10, 24 * 7), st.floats(0.05, 2), st.floats(0, 2), st.booleans())
 def test_more_room_never_means_fewer_days(
     cameras: list[Street], hours: int, part: float, more: float, open_hold: bool
@@ -162,7 +162,7 @@ def test_more_room_never_means_fewer_days(
     assert (large.lower_part or 0) <= (small.lower_part or 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(streets, st.floats(0.2, 0.95))
 def test_the_remedies_help(cameras: list[Street], part: float) -> None:
     whole = sum((15 * street.day + 9 * street.night) * street.promised_days for street in cameras)
