@@ -229,6 +229,7 @@ class Agent:
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
+            clock_synchronised=self._clock.synchronised(),
             cameras=self._cameras.reports(self._gaps_of_a_day, self._kept),
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edge_agent.config import Camera
 from edge_agent.messages import CameraChanged, CameraStats
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, CameraState
-from edge_agent.uplink.payloads import CameraReport, Gaps, Kept, shown
+from edge_agent.uplink.payloads import CameraReport, Gaps, Kept, camera_clock_words, shown
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Cameras:
         """What the health message says of every camera."""
         return {camera: self.report(camera, gaps(camera), kept(camera)) for camera in self._known}
 
-    def report(self, camera: CameraId, gaps: Gaps, kept: Kept | None) -> CameraReport:
+    def report(self, camera: CameraId, gaps: Gaps, kept: Kept | None = None) -> CameraReport:
         known = self._known[camera]
         recording, stats = known.recording, known.stats
         live = stats is not None and recording is not None and recording.state is CameraState.RECORDING
@@ -99,6 +99,9 @@ class Cameras:
             gaps_24h=gaps,
             watcher=known.watching.state if known.watching else None,
             kept=kept,
+            clock_offset_s=stats.clock_offset_s if stats else None,
+            clock_drift_ppm=stats.clock_drift_ppm if stats else None,
+            clock_warning=camera_clock_words(stats.clock_offset_s, stats.clock_jump_s) if stats else None,
         )
 
 

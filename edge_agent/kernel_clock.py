@@ -8,7 +8,9 @@ back to whenever somebody sets the clock, nothing is known any more: about 9 hou
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 UNKNOWN_ERROR_US = 16_000_000
@@ -47,14 +49,20 @@ class KernelClock:
 
 def read() -> KernelClock | None:
     """None where the kernel does not tell: in a container or a sandbox that refuses the call, or no Linux."""
-    try:
-        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
-    except (OSError, AttributeError):
-        return None
+    adjtimex = _adjtimex()
     timex = _Timex()
-    if adjtimex(ctypes.byref(timex)) < 0:
+    if adjtimex is None or adjtimex(ctypes.byref(timex)) < 0:
         return None
     return KernelClock(int(timex.maxerror), int(timex.status))
+
+
+@cache
+def _adjtimex() -> Callable[..., int] | None:
+    try:
+        found: Callable[..., int] = ctypes.CDLL(None, use_errno=True).adjtimex
+    except (OSError, AttributeError):
+        return None
+    return found
 
 
 def boot_id() -> str:

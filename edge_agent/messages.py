@@ -55,6 +55,12 @@ class CameraStats:
     bitrate_bps: float
     last_frame_us: int | None
     frames_total: int
+    clock_offset_s: float | None = None
+    """The camera's own clock less the node's; None where the camera does not tell its time."""
+    clock_drift_ppm: float | None = None
+    """By how much it is faster than the node's; None for the first half hour."""
+    clock_jump_s: float | None = None
+    """How far it was set within the last hour."""
     kind: Literal["stats"] = "stats"
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from edge_agent.capture.camera_clock import CameraClock
+from edge_agent.capture.camera_times import CameraTimes
 from edge_agent.capture.feed import Feed, Rounds
 from edge_agent.capture.job import CameraJob
+from edge_agent.capture.node_time import NodeTime
 from edge_agent.capture.opening import Opening
 from edge_agent.capture.segment_writer import ArchivePlace, Loss, SegmentWriter
 from edge_agent.capture.segmenter import Segmenter
@@ -16,6 +19,8 @@ from edge_agent.errors import ArchiveError
 from edge_agent.messages import CameraStats, Message
 from edge_agent.model import CameraFault, CameraState
 
+JUMP_TOLD_S = 3600.0
+"""So long a jump of the camera's clock is told."""
 OPENING_S = 0.5
 """So long the first packets are gathered, for they tell together where the first one belongs."""
 
@@ -35,6 +40,7 @@ class CameraRecorder(CameraWorker):
         super().__init__(camera.id, clock, rounds, make_source, tell)
         self._place = place
         self._writer = SegmentWriter(camera.id, place, clock, tell, self._disk)
+        self._times = CameraTimes(NodeTime(clock.synchronised), CameraClock())
         self._floor_us = 0
         self._note = ""
         self._feed = Feed()
@@ -55,7 +61,9 @@ class CameraRecorder(CameraWorker):
             self._note = info.note
             yield from self._pause(OPENING_S)
             opening = Opening.of(feed.take(0), info.video.time_base)
-            segmenter = Segmenter(info, self._writer, self._place.segment_s, self._floor_us, opening.early_us)
+            segmenter = Segmenter(
+                info, self._writer, self._place.segment_s, self._times, self._floor_us, opening.early_us
+            )
             for packet, lost_before in opening.packets:
                 segmenter.put(packet, lost_before)
             stall = StallWatch(self._clock)
@@ -78,6 +86,7 @@ class CameraRecorder(CameraWorker):
         frames_told, bytes_told, told_at = self._told
         self._told = (frames, size, now)
         passed = max(now - told_at, 1e-3)
+        told = self._times.camera.state
         return CameraStats(
             self._id,
             self._clock.utc_us(),
@@ -85,6 +94,9 @@ class CameraRecorder(CameraWorker):
             bitrate_bps=round((size - bytes_told) * 8 / passed),
             last_frame_us=feed.last_picture.arrival_us if feed.last_picture else None,
             frames_total=frames,
+            clock_offset_s=told.offset_s,
+            clock_drift_ppm=told.drift_ppm,
+            clock_jump_s=told.jump_s if now - told.jumped_at < JUMP_TOLD_S else None,
         )
 
     def _fresh_feed(self) -> Feed:

@@ -106,6 +106,10 @@ class PictureAssembler:
             if self._parts:
                 self._learn_marker(self._marked)
                 self._give(done)
+            elif self._damaged:
+                # nothing is left of that picture, and the next one has no part in it
+                self.damaged += 1
+                self._clear()
             self._ticks = ticks
             self._skip = None
         elif self._marked or self._given == ticks:

@@ -60,6 +60,7 @@ class SenderReport:
     utc_us: int
     ticks: int
     arrival_us: int
+    arrival_monotonic: float
 
     @property
     def offset_us(self) -> int:
@@ -79,8 +80,8 @@ class Reception:
         self._cycles = 0
         self._ticks: int | None = None
         self._origin = 0
-        self._unplaced: tuple[int, int, int, int] | None = None
-        """A report that came before the first packet: source, UTC, timestamp, arrival."""
+        self._unplaced: tuple[int, int, int, int, float] | None = None
+        """A report that came before the first packet: source, UTC, timestamp, arrival by both clocks."""
         self._told = (0, 0)
         self._middle_ntp = 0
         self._report_monotonic = 0.0
@@ -135,18 +136,18 @@ class Reception:
                 if seconds and self.ssrc in (None, ssrc):
                     # the 32 bits of seconds wrap in 2036
                     utc_us = ((seconds - _NTP_EPOCH_S) % 2**32) * US + (fraction * US >> 32)
-                    self._unplaced = ssrc, utc_us, timestamp, arrival_us
+                    self._unplaced = ssrc, utc_us, timestamp, arrival_us, monotonic
                     if self._ticks is not None:
                         self._place(*self._unplaced)
                     self._middle_ntp = (seconds & 0xFFFF) << 16 | fraction >> 16
                     self._report_monotonic = monotonic
             at += size
 
-    def _place(self, ssrc: int, utc_us: int, timestamp: int, arrival_us: int) -> None:
+    def _place(self, ssrc: int, utc_us: int, timestamp: int, arrival_us: int, monotonic: float) -> None:
         assert self._ticks is not None
         if ssrc == self.ssrc:
             away = ((timestamp - self._ticks + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-            self.report = SenderReport(utc_us, self._ticks - self._origin + away, arrival_us)
+            self.report = SenderReport(utc_us, self._ticks - self._origin + away, arrival_us, monotonic)
 
     def receiver_report(self, own_ssrc: int, monotonic: float) -> bytes:
         """What to tell the camera now and then, lest it thinks nobody listens (RFC 3550 §6.4.2, §6.5)."""

@@ -336,7 +336,7 @@ class RtspSource:
     def _sort(self, packets: Iterable[Interleaved], pass_over: Callable[[int], None] | None = None) -> None:
         """Each packet to its track; what those complete waits to be given out."""
         now = Arrival(self._clock.utc_us(), self._clock.monotonic())
-        done: list[tuple[Track, AccessUnit]] = []
+        done: list[tuple[Track, AccessUnit, int]] = []
         for packet in packets:
             if (track := self._tracks.get(packet.channel)) is not None:
                 heard, units = track.put(packet, now)
@@ -344,17 +344,18 @@ class RtspSource:
                     self._heard_at = now.monotonic
                     if pass_over is not None and track.assembler.middle:
                         pass_over(track.carry_on(packet))
-                done += [(track, unit) for unit in units]
+                for unit in units:
+                    done.append((track, unit, track.lost_since()))
             elif (control := self._controls.get(packet.channel)) is not None:
                 control.reception.hear(packet.packet, now.utc_us, now.monotonic)
-        newest = max((unit.ticks for track, unit in done if track.kind == VIDEO), default=0)
+        newest = max((unit.ticks for track, unit, _ in done if track.kind == VIDEO), default=0)
         gathered_s = now.monotonic - self._polled_at
-        for track, unit in done:
+        for track, unit, lost in done:
             # pictures that were read together did not come together: the earlier came by so much earlier
             early_s = (newest - unit.ticks) / track.clock_hz if track.kind == VIDEO else 0.0
-            self._waiting.append(self._packet(track, unit, max(0.0, min(early_s, gathered_s))))
+            self._waiting.append(self._packet(track, unit, max(0.0, min(early_s, gathered_s)), lost))
 
-    def _packet(self, track: Track, unit: AccessUnit, early_s: float = 0.0) -> Packet:
+    def _packet(self, track: Track, unit: AccessUnit, early_s: float = 0.0, lost: int = 0) -> Packet:
         return Packet(
             track=track.kind,
             data=unit.data,
@@ -365,6 +366,8 @@ class RtspSource:
             arrival_us=unit.arrival.utc_us - int(early_s * US),
             arrival_monotonic=unit.arrival.monotonic - early_s,
             damaged=unit.damaged,
+            lost_packets=lost,
+            report=track.report_since() if track.kind == VIDEO else None,
         )
 
 

@@ -56,6 +56,20 @@ class Track:
         self.clock_hz = clock_hz
         self.assembler = assembler
         self.reception = rtp.Reception()
+        self._lost_told = 0
+        self._report_told: rtp.SenderReport | None = None
+
+    def lost_since(self) -> int:
+        """Packets lost since the last call."""
+        lost, self._lost_told = self.reception.lost - self._lost_told, self.reception.lost
+        return lost
+
+    def report_since(self) -> rtp.SenderReport | None:
+        """The camera's word of its clock, where a new one came since the last call."""
+        report = self.reception.report
+        fresh = report is not self._report_told
+        self._report_told = report
+        return report if fresh else None
 
     def put(self, came: Interleaved, now: Arrival) -> tuple[bool, list[AccessUnit]]:
         """(it is a packet of this track, what it completes)"""

@@ -13,7 +13,7 @@ from edge_agent.capture.gate import Gate
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.messages import SegmentClosed, SegmentOpened
-from edge_agent.model import CameraId, GapCause
+from edge_agent.model import CameraId, ClockTrust, GapCause
 from edge_agent.trust.age import Recipient
 
 _log = logging.getLogger(__name__)
@@ -145,8 +145,8 @@ class SegmentWriter:
         except ArchiveError as error:
             self._failed(error)
 
-    def end(self, end_us: int) -> None:
-        """Close the file, which ends at `end_us`."""
+    def end(self, end_us: int, clock: ClockTrust, damaged: int) -> None:
+        """Close the file, which ends at `end_us`; how far its times can be believed, how many pictures were hurt."""
         current = self._open
         if current is None:
             return
@@ -155,7 +155,7 @@ class SegmentWriter:
             current.file.abandon(None)
             return
         try:
-            segment = current.file.close(max(end_us, current.file.name.start_us), current.frames)
+            segment = current.file.close(max(end_us, current.file.name.start_us), current.frames, damaged, clock)
         except ArchiveError as error:
             self._failed(error)
             return

@@ -8,23 +8,35 @@ from __future__ import annotations
 from fractions import Fraction
 
 from edge_agent.capture import nal
+from edge_agent.capture.camera_times import CameraTimes, Damage
 from edge_agent.capture.fmp4 import TrackFormat, aac_format, header, video_format
 from edge_agent.capture.fragments import Fragments
 from edge_agent.capture.segment_writer import Loss, SegmentWriter
 from edge_agent.capture.source import AUDIO, VIDEO, Packet, StreamInfo
 from edge_agent.capture.timeline import JUMP_US, Placement, Timeline
 from edge_agent.clock import US
-from edge_agent.model import GapCause
+from edge_agent.model import ClockTrust, GapCause
 
 
 class Segmenter:
     """Cuts at the first keyframe after `segment_s`, where parameters change, where time jumps, after lost pictures."""
 
-    def __init__(self, info: StreamInfo, writer: SegmentWriter, segment_s: float, floor_us: int, early_us: int) -> None:
+    def __init__(
+        self,
+        info: StreamInfo,
+        writer: SegmentWriter,
+        segment_s: float,
+        times: CameraTimes,
+        floor_us: int,
+        early_us: int,
+    ) -> None:
         self._info = info
         self._writer = writer
         self._segment_us = int(segment_s * US)
-        self._timeline = Timeline(info.video.time_base, floor_us, early_us)
+        self._times = times
+        times.camera.connected(info.video.time_base)
+        self._timeline = Timeline(info.video.time_base, times.node, floor_us, early_us)
+        self._damage = Damage()
         self._timescale, self._tick = _timescale(info.video.time_base)
         self._sets = nal.parameter_sets(info.video.codec, nal.split(info.video.extradata))
         self._sets_of_file = self._sets
@@ -46,19 +58,23 @@ class Segmenter:
     def end(self) -> None:
         """The connection is over: close the file where its last picture ends."""
         if self._started:
-            self._close(self._timeline.end_us)
+            self._close(self._timeline.end_us, self._timeline.trust)
 
     def _picture(self, packet: Packet, lost_before: int) -> None:
         if packet.keyframe:
             self._sets = nal.updated(self._sets, nal.units(packet.data))
         if not packet.data or not (self._started or (packet.keyframe and self._sets.complete)):
             return
+        if packet.report is not None:
+            self._timeline.tick_ppm = self._times.hear(packet.report)
         end_us = self._timeline.end_us if self._started else 0
+        step = self._timeline.step
         placed = self._timeline.place(
             packet.pts, packet.dts, packet.keyframe, packet.arrival_us, packet.arrival_monotonic
         )
         if packet.keyframe and self._cut_here(placed, lost_before):
             self._cut(placed, end_us if lost_before else None, lost_before)
+        self._damage.see(placed.dts, step, packet)
         if self._fragments is not None:
             done = self._fragments.add(
                 VIDEO,
@@ -90,7 +106,8 @@ class Segmenter:
     def _cut(self, placed: Placement, ended_us: int | None, lost_before: int) -> None:
         start = self._timeline.begin(placed)
         if start.previous_end_us is not None:
-            self._close(min(start.previous_end_us, start.start_us if ended_us is None else ended_us))
+            end_us = start.previous_end_us if ended_us is None else min(start.previous_end_us, ended_us)
+            self._close(end_us, start.previous_trust)
         if start.jump is not None:
             self._writer.lost(Loss(start.jump.gap_cause, start.jump.words))
         if lost_before:
@@ -102,13 +119,13 @@ class Segmenter:
             self._sound.restart()
         self._writer.begin(start.start_us, header(tracks, start.start_us))
 
-    def _close(self, end_us: int) -> None:
+    def _close(self, end_us: int, trust: ClockTrust) -> None:
         fragments, self._fragments = self._fragments, None
         last = fragments.finish(self._timeline.step * self._tick) if fragments else None
         if last:
             self._writer.append(last)
-        self._writer.end(end_us)
-        self.floor_us = max(self.floor_us, end_us)
+        self._writer.end(end_us, trust, self._damage.taken())
+        self.floor_us = end_us
 
     def _tracks(self) -> list[TrackFormat]:
         video, audio = self._info.video, self._info.audio

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
+from edge_agent.capture.rtp import SenderReport
 from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
 
@@ -79,6 +80,10 @@ class Packet(NamedTuple):
     arrival_monotonic: float
     damaged: bool = False
     """Something of it was lost on its way."""
+    lost_packets: int = 0
+    """RTP packets of its track that were lost since the access unit before."""
+    report: SenderReport | None = None
+    """What the camera said of its clock since the picture before."""
 
 
 class Source(Protocol):

@@ -1,11 +1,14 @@
 """From a camera's clock to UTC: when each picture was, as far as this node can know.  Pure; owned by one thread.
 
-The first picture is placed at its arrival.  From there UTC goes with the camera's own clock, so that consecutive
-segments meet exactly.  Where a segment begins, a small bounded correction follows slow drift, taken from the smoothed
-difference between arrival and place.  A jump, be it of the camera's clock or of the node's, is carried over smoothly
-inside the open segment and asks for a new one, which is placed at its arrival again.  Intervals of one camera never
-overlap: after a step of the node's clock backwards the recording's time goes on from where it was, and the difference
-is worked off at 5 %.
+The first picture is placed at its arrival, by the node's time that is believed (`node_time`).  From there UTC goes with
+the camera's own ticks, so that consecutive segments meet exactly.  Where a segment begins, a small bounded correction
+follows slow drift, taken from the smoothed difference between arrival and place, and from the rate of the ticks where
+the camera tells it.  A jump, be it of the camera's ticks or of the node's time, is carried over smoothly inside the
+open segment and asks for a new one, which is placed at its arrival again.
+
+After the node's clock was set back by up to a minute the recording's time goes on from where it was, and the difference
+is worked off at 5 %, so that intervals do not overlap.  After more than that the new time counts at once: a recording
+that is placed wrongly for hours would be worse than two that claim the same hour (`docs/time.md`).
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import NamedTuple
 
+from edge_agent.capture.node_time import NodeTime
 from edge_agent.clock import US
-from edge_agent.model import GapCause
+from edge_agent.model import ClockTrust, GapCause
 
 JUMP_US = 2 * US
 """A difference that is no jitter."""
@@ -24,7 +28,12 @@ LATE_US = 5 * US
 """Pictures that stay late for as long are not just held up on their way."""
 SMOOTHING_S = 10.0
 MAX_CORRECTION_PPM = 2_000
+BLIND_WEIGHT = 1 / 2
+TOLD_WEIGHT = 1 / 8
+"""Of the smoothed difference, at a cut: without and with a rate that the camera tells."""
 CATCH_UP_PPM = 50_000
+MAX_AHEAD_US = 60 * US
+"""So far a recording runs ahead of the node's clock rather than overlap what was recorded before; 20 minutes' work."""
 SNAP_US = US // 2
 """A jump that lost less than this lost nothing."""
 
@@ -61,18 +70,24 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A segment begins here; the one before it ends at `previous_end_us`, which is `start_us` when nothing is lost."""
+    """A segment begins here; the one before it ends at `previous_end_us`, which is `start_us` when nothing is lost, and
+    more than that only after the node's clock was set far back."""
 
     start_us: int
     previous_end_us: int | None
     jump: Jump | None = None
+    previous_trust: ClockTrust = ClockTrust.FREE
+    """How far the times of the segment before can be believed."""
 
 
 class Timeline:
     """One connection to one camera; `floor_us` is where the camera's last recorded interval ended, `early_us` how long
-    before its arrival here the first picture really came (`Opening`)."""
+    before its arrival here the first picture really came (`Opening`).  `tick_ppm` may be set to how much longer than
+    `time_base` the camera's ticks are (`CameraClock`)."""
 
-    def __init__(self, time_base: Fraction, floor_us: int = 0, early_us: int = 0) -> None:
+    def __init__(self, time_base: Fraction, node: NodeTime, floor_us: int = 0, early_us: int = 0) -> None:
+        self.tick_ppm: float | None = None
+        self._node = node
         tick_us = time_base * US
         self._numerator, self._denominator = tick_us.numerator, tick_us.denominator
         self._floor_us = floor_us
@@ -101,6 +116,15 @@ class Timeline:
         self._late_since: float | None = None
         self._arrival_us = 0
         self._pending: Jump | None = None
+        self._trust = ClockTrust.FREE
+        """Of the open segment up to the last picture placed."""
+        self._trust_before = ClockTrust.FREE
+        """The same without that picture."""
+
+    @property
+    def trust(self) -> ClockTrust:
+        """How far the times of the open segment can be believed."""
+        return self._trust
 
     @property
     def pending(self) -> Jump | None:
@@ -125,12 +149,13 @@ class Timeline:
         self, pts: int | None, dts: int | None, keyframe: bool, arrival_us: int, arrival_monotonic: float
     ) -> Placement:
         """Place the next picture in decode order; the first one ever must be a keyframe."""
-        self._arrival_us = arrival_us
-        self._wall_now_us = arrival_us - int(arrival_monotonic * US)
+        self._trust_before = self._trust
+        self._arrival_us = self._node.believe(arrival_us, arrival_monotonic)
+        self._wall_now_us = self._node.line_us
         given = pts if pts is not None else dts
         if self._anchor is None:
-            came_us = arrival_us - self._early_us
-            start_us = max(came_us, self._floor_us)
+            came_us = self._arrival_us - self._early_us
+            start_us = self._floor_us if 0 < self._floor_us - came_us <= MAX_AHEAD_US else came_us
             self._top = self._top_before = given or 0
             self._anchor = (self._top, start_us)
             self._ahead_us = start_us - came_us
@@ -149,30 +174,44 @@ class Timeline:
         self._follow(decode + self._reorder, arrival_monotonic)
         self._top_before = self._top
         self._top = max(self._top, ticks)
+        if self._pending is not None or self._node.carrying:
+            self._trust = ClockTrust.CARRIED
         return Placement(ticks, decode, self._utc(ticks))
 
     def begin(self, placement: Placement) -> Start:
         """A segment begins with the keyframe placed last."""
         assert self._anchor is not None
         first, anchor_us = self._anchor
+        before = self._trust_before
         if placement.pts == first:
+            self._begin_trust()
             return Start(anchor_us, None)
         jump, self._pending = self._pending, None
         if jump is None:
             elapsed_us = placement.utc_us - anchor_us
             start_us = placement.utc_us + self._correction(elapsed_us)
             self._anchor = (placement.pts, start_us)
-            return Start(start_us, start_us)
+            self._begin_trust()
+            return Start(start_us, start_us, None, before)
         end_us = self._utc(self._top_before + self._step)
-        start_us = max(end_us, self._arrival_us)
-        if start_us - end_us < SNAP_US:
+        start_us = self._arrival_us
+        if -MAX_AHEAD_US <= start_us - end_us < SNAP_US:
             start_us = end_us
+        elif start_us < end_us and jump.kind is not JumpKind.NODE_CLOCK:
+            # ticks that ran away: no camera makes its recordings last into the future
+            start_us = end_us = max(anchor_us, start_us)
         self._anchor = (placement.pts, start_us)
-        self._ahead_us = max(0, end_us - self._arrival_us)
+        self._ahead_us = max(0, start_us - self._arrival_us)
         self._wall_us = self._wall_now_us
         self._error_us = 0.0
         self._late_since = None
-        return Start(start_us, end_us, jump)
+        self._begin_trust()
+        return Start(start_us, end_us, jump, before)
+
+    def _begin_trust(self) -> None:
+        self._trust = self._node.trust()
+        if self._ahead_us > SNAP_US:
+            self._trust = ClockTrust.CARRIED
 
     def _utc(self, ticks: int) -> int:
         assert self._anchor is not None
@@ -202,7 +241,7 @@ class Timeline:
             return
         error_us = self._arrival_us - self._utc(ticks) + self._ahead_us
         if error_us < -JUMP_US:
-            self._jump(JumpKind.NODE_CLOCK, error_us)
+            self._jump(JumpKind.CAMERA_CLOCK, -error_us)
             return
         if error_us > JUMP_US:
             self._late_since = monotonic if self._late_since is None else self._late_since
@@ -216,7 +255,10 @@ class Timeline:
 
     def _correction(self, elapsed_us: int) -> int:
         bound = elapsed_us * MAX_CORRECTION_PPM // 10**6
-        correction = max(-bound, min(bound, int(self._error_us / 2)))
+        # arrivals tell a rate only through their jitter; where the camera tells it they need less weight
+        known_us = self.tick_ppm * elapsed_us / 10**6 if self.tick_ppm is not None else 0.0
+        weight = BLIND_WEIGHT if self.tick_ppm is None else TOLD_WEIGHT
+        correction = max(-bound, min(bound, int(known_us + (self._error_us - known_us) * weight)))
         self._error_us -= correction
         catch_up = min(self._ahead_us, elapsed_us * CATCH_UP_PPM // 10**6)
         self._ahead_us -= catch_up

@@ -127,8 +127,9 @@ class Wording:
         recording = report.state is CameraState.RECORDING
         gaps = report.gaps_24h
         label = f"  {camera}" + (f" {printable(report.name, NAME_CHARS)}" if report.name != camera else "")
+        level = {CameraState.RECORDING: Level.GOOD, CameraState.CONNECTING: Level.WARNING}.get(report.state, Level.BAD)
         return Row(
-            {CameraState.RECORDING: Level.GOOD, CameraState.CONNECTING: Level.WARNING}.get(report.state, Level.BAD),
+            Level.WARNING if level is Level.GOOD and report.clock_warning else level,
             label.rstrip(),
             self._short_state(report.state, report.fault),
             fps=f"{report.fps:.1f}" if recording else "",

@@ -132,7 +132,12 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
     promise = wording.promise(health)
     if promise is not None:
         troubles.append(Text(promise[0], _STYLES[promise[1]]))
-    return Group(Text(f"{node.site}/{node.node}", "bold"), facts, *troubles, Text(), table)
+    warnings = [
+        Text(f"{camera}: {printable(getattr(report.clock_warning, texts.language), 200)}", _STYLES[Level.WARNING])
+        for camera, report in sorted(health.cameras.items())
+        if report.clock_warning is not None
+    ]
+    return Group(Text(f"{node.site}/{node.node}", "bold"), facts, *troubles, Text(), table, *warnings)
 
 
 def _fitting(groups: list[list[Row]], room: int) -> tuple[list[list[Row]], int]:

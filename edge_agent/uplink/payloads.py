@@ -23,6 +23,8 @@ MAX_CAMERAS = 64
 PROMISE_ALARM = "promise_breaks"
 """The code of the node's alarm that the forecast raises (`docs/forecast.md`)."""
 
+CLOCK_OFF_S = 5.0
+"""A camera's clock that is further off is worth a warning."""
 _LAST_US = 253_402_300_799_999_999  # 9999-12-31, as far as ISO texts go
 _CLEAN = r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
 
@@ -33,6 +35,7 @@ Text = Annotated[str, Field(max_length=500, pattern=_CLEAN)]
 Us = Annotated[int, Field(ge=0, le=_LAST_US)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Amount = Annotated[float, Field(ge=0, le=1e15)]
+Signed = Annotated[float, Field(ge=-1e15, le=1e15)]
 Part = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -130,6 +133,11 @@ class CameraReport(_Payload):
     """None where nobody watches the picture."""
     kept: Kept | None = None
     """None until there is a forecast."""
+    clock_offset_s: Signed | None = None
+    """The camera's own clock less the node's (`docs/time.md`); None where the camera does not tell."""
+    clock_drift_ppm: Signed | None = None
+    clock_warning: Words | None = None
+    """What is wrong with the camera's clock, when something is."""
 
 
 class CameraMessage(_Message):
@@ -176,6 +184,8 @@ class Health(_Message):
     mqtt_protocol: Literal["5", "3.1.1"] | None = None
     outbox: Undelivered = Undelivered()
     troubles: Annotated[tuple[Trouble, ...], Field(max_length=32)] = ()
+    clock_synchronised: bool | None = None
+    """Whether the node's clock follows a time server; None from nodes that do not tell."""
     cameras: Annotated[dict[Slug, CameraReport], Field(max_length=MAX_CAMERAS)]
 
 
@@ -347,6 +357,34 @@ def alarm_words(alarm: Alarm, camera_name: str, zone_name: str) -> Words:
         direction = _DIRECTIONS[round(alarm.direction_deg / 45) % 8]
         uk, en = f"{uk}, рухається {direction[0]}", f"{en}, moving {direction[1]}"
     return Words(uk=shown(uk), en=shown(en))
+
+
+def camera_clock_words(offset_s: float | None, jump_s: float | None) -> Words | None:
+    """What a contractor should know of a camera's clock: how far it is off, or was just set; None when all is well."""
+    if offset_s is not None and abs(offset_s) > CLOCK_OFF_S:
+        uk_way, en_way = ("поспішає", "ahead of") if offset_s > 0 else ("відстає", "behind")
+        uk, en = _length(abs(offset_s))
+        return Words(
+            uk=f"Годинник камери {uk_way} на {uk} проти вузла: час у кадрі не той, що в записі",
+            en=f"The camera's clock is {en} {en_way} the node's: the time in its picture is not the recording's",
+        )
+    if jump_s is not None:
+        uk_way, en_way = ("вперед", "forward") if jump_s > 0 else ("назад", "back")
+        uk, en = _length(abs(jump_s))
+        return Words(
+            uk=f"Годинник камери щойно переведено {uk_way} на {uk}",
+            en=f"The camera's clock was just set {en_way} by {en}",
+        )
+    return None
+
+
+def _length(seconds: float) -> tuple[str, str]:
+    """A length of time in its largest fitting unit, in Ukrainian and English."""
+    for size, uk, en in ((2 * 86_400, "дн.", "days"), (2 * 3600, "год", "hours"), (120, "хв", "minutes")):
+        if seconds >= size:
+            count = round(seconds / (size / 2))
+            return f"{count} {uk}", f"{count} {en}"
+    return f"{seconds:.0f} с", f"{seconds:.0f} seconds"
 
 
 def _part(value: float) -> float:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,16 +29,20 @@ M = TypeVar("M")
 class RecorderProcess:
     """`with RecorderProcess(job, folder) as recorder:`; `listen=False` leaves its standard output unread."""
 
-    def __init__(self, job: RecorderJob, folder: Path, *, listen: bool = True) -> None:
+    def __init__(
+        self, job: RecorderJob, folder: Path, *, listen: bool = True, env: Mapping[str, str] | None = None
+    ) -> None:
         self.heard: list[Message] = []
         self._job = job
         self._listen = listen
+        self._env = env
         self._folder = folder
 
     def __enter__(self) -> Self:
         self.process = ManagedProcess(
             [sys.executable, "-m", "edge_agent.capture.recorder"],
             self._folder / "recorder.log",
+            env=self._env,
             stdin=True,
             stdout=True,
         )
@@ -197,6 +201,28 @@ def fragment_seconds(path: Path) -> list[float]:
     return lengths
 
 
+class WallClock:
+    """The wall clock of a process started with `env`, set while it runs (Debian's libfaketime)."""
+
+    def __init__(self, folder: Path, ahead_s: int) -> None:
+        (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+        self._file = folder / "wall-clock"
+        self.set(ahead_s)
+        self.env = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+    def set(self, ahead_s: int) -> None:
+        """It is `ahead_s` ahead of the truth from now on."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(f"{ahead_s:+d}")
+        fresh.replace(self._file)
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -210,6 +236,7 @@ def rss_bytes(pid: int) -> int:
 __all__: Sequence[str] = (
     "Lab",
     "RecorderProcess",
+    "WallClock",
     "camera",
     "cpu_seconds",
     "ffprobe_complaints",

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+import re
+import threading
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import av
 
+from edge_agent.clock import US, SystemClock
+from edge_agent.demo.rtp import CodedPicture, VideoFormat
+from edge_agent.demo.rtsp_server import RtspServer
 from edge_agent.messages import CameraChanged, CameraStats, SegmentClosed, SegmentOpened
-from edge_agent.model import CameraFault, CameraState, GapCause
-from tests.capture.support import Lab, RecorderProcess, camera, ffprobe_complaints, fragment_seconds
+from edge_agent.model import CameraFault, CameraState, ClockTrust, GapCause
+from tests.capture.support import (
+    Lab,
+    RecorderProcess,
+    WallClock,
+    camera,
+    ffprobe_complaints,
+    fragment_seconds,
+    frame_digests,
+)
+from tests.capture.test_rtsp_packets import pictures
+from tests.capture.test_rtsp_sdp import PPS, SPS
 from tests.peers.cameras import CameraServer, compare, make_clip
 from tests.peers.support import free_port, wait_until
 
@@ -65,6 +83,86 @@ def test_a_picture_is_placed_at_the_time_it_was_sent(lab: Lab, camera_server: Ca
     assert first is not None
     sent = next(frame for frame in camera_server.sent("/main") if frame.index == first)
     assert abs(lab.segments("gate")[0].start_us - sent.utc_us_pushed) < 300_000
+
+
+class ThreeHoursAhead(SystemClock):
+    def utc_us(self) -> int:
+        return super().utc_us() + 3 * 3600 * US
+
+
+@contextlib.contextmanager
+def lying_camera() -> Iterator[str]:
+    """Sends 25 pictures a second and says in its reports that it is three hours later; gives its URL."""
+    clock, address, done = ThreeHoursAhead(), list[str](), threading.Event()
+
+    async def play() -> None:
+        async with RtspServer({"/main": VideoFormat(SPS, PPS, 25)}, clock=clock) as server:
+            address.append(server.url("/main"))
+            number, units = 0, pictures(50)
+            while not done.is_set():
+                server.publish("/main", CodedPicture(units[number % 50], 3600 * number, clock.utc_us()))
+                number += 1
+                await asyncio.sleep(0.04)
+
+    thread = threading.Thread(target=lambda: asyncio.run(play()))
+    thread.start()
+    try:
+        yield wait_until(lambda: address[0] if address else "", 10, "the camera")
+    finally:
+        done.set()
+        thread.join(10)
+
+
+def test_a_cameras_clock_is_measured_and_never_displaces_its_recordings(lab: Lab, camera_server: CameraServer) -> None:
+    started_us = time.time_ns() // 1000
+    with lying_camera() as url:
+        jobs = [camera("right", camera_server.url("/main")), camera("liar", url)]
+        with RecorderProcess(lab.job(*jobs), lab.folder) as recorder:
+
+            def offset(name: str) -> float | None:
+                told = [m.clock_offset_s for m in recorder.of(CameraStats) if m.camera == name]
+                return told[-1] if told else None
+
+            wait_until(
+                lambda: None not in (offset("right"), offset("liar")), 20, "what both cameras say of their clocks"
+            )
+            recorder.wait_for(SegmentClosed, 10, count=2)
+            assert recorder.stop() == 0
+    assert abs(offset("right") or 99) < 0.6
+    assert abs((offset("liar") or 0) - 3 * 3600) < 0.6
+    now_us = time.time_ns() // 1000
+    for found in (*lab.segments("right"), *lab.segments("liar")):
+        assert started_us < found.start_us < (found.end_us or 0) < now_us + US
+    trust = ClockTrust.SYNCED if SystemClock().synchronised() else ClockTrust.FREE
+    assert {(message.segment.clock, message.segment.damaged) for message in recorder.closed} == {(trust, 0)}
+
+
+def test_a_recorder_a_year_ahead_takes_the_present_at_once_and_loses_no_picture(
+    lab: Lab, camera_server: CameraServer
+) -> None:
+    year_s = 365 * 86_400
+    wall_clock = WallClock(lab.folder, year_s)
+    job = lab.job(camera("gate", camera_server.url("/main")), segment_s=1)
+    with RecorderProcess(job, lab.folder, env=wall_clock.env) as recorder:
+        recorder.wait_for(SegmentClosed, 20)
+        wall_clock.set(0)
+        (opened,) = recorder.wait_for(SegmentOpened, 10, lost=GapCause.CLOCK)
+        recorder.wait_for(SegmentClosed, 15, count=len(recorder.closed) + 2)
+        assert recorder.stop() == 0
+    assert re.fullmatch(r"the node's clock was set by -3153[56]\d{3}\.\d s", opened.evidence)
+    now_us = time.time_ns() // 1000
+    closed = [message.segment for message in recorder.closed]
+    files = {found.path: found for found in lab.segments("gate")}
+    recorded = [digest for segment in closed for digest in frame_digests(lab.opened(files[segment.path]))]
+    result = compare(camera_server.sent("/main"), recorded)
+    assert (result.missing, result.foreign) == ([], [])
+    present = [segment for segment in closed if segment.start_us < now_us]
+    assert len(present) >= 2
+    assert all(segment.end_us < now_us + US for segment in present)
+    assert all(segment.start_us > now_us + (year_s - 60) * US for segment in closed if segment not in present)
+    assert all(before.end_us == after.start_us for before, after in pairwise(present))
+    assert {segment.clock for segment in present} <= {ClockTrust.SYNCED, ClockTrust.FREE}
+    assert set(files) == {segment.path for segment in closed}
 
 
 def test_a_stalled_camera_is_noticed_within_5_s_and_recorded_again_when_it_comes_back(

@@ -33,7 +33,7 @@ from edge_agent.messages import SegmentClosed
 from edge_agent.model import CameraFault, CameraId
 from tests.capture.support import Lab, RecorderProcess, camera, ffprobe_complaints
 from tests.capture.test_rtsp_conversation import PIECES
-from tests.capture.test_rtsp_packets import pictures
+from tests.capture.test_rtsp_packets import pictures, sent
 from tests.capture.test_rtsp_sdp import CAMERA, PPS, SPS
 from tests.peers.cameras import CameraServer, compare, make_clip, vcl_digest
 from tests.peers.support import free_port, wait_until
@@ -287,7 +287,7 @@ def test_a_picture_whose_size_stands_only_in_the_stream_is_found_there() -> None
             about = body if cseq == 2 else b""
             connection.sendall(f"{head}Content-Length: {len(about)}\r\n\r\n".encode() + about)
         units = [(b"\x41\x9a\x02",), (b"\x41\x9a\x03",), *pictures(10)]
-        from tests.capture.test_rtsp_packets import flat, sent
+        from tests.capture.test_rtsp_packets import flat
 
         for packet in flat(sent(units)):
             connection.sendall(b"$\0" + len(packet).to_bytes(2, "big") + packet)
@@ -315,6 +315,28 @@ def test_sound_is_recorded_beside_the_picture_when_it_is_asked_for(lab: Lab, str
         assert (sound.codec_context.name, sound.codec_context.sample_rate) == ("aac", 16_000)
         seconds = sum(frame.samples for frame in movie.decode(sound)) / 16_000
     assert abs(seconds - 3) < 0.3
+
+
+def test_pictures_that_packets_were_lost_of_are_counted_in_the_segment(lab: Lab) -> None:
+    by_picture = sent(pictures(40))
+    del by_picture[23:25]
+    assert len(by_picture[30]) > 2
+    del by_picture[30][1]
+
+    def serve(connection: socket.socket) -> None:
+        for cseq in range(1, 5):
+            connection.recv(4096)
+            head = f"RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\nSession: 1\r\nTransport: RTP/AVP/TCP\r\n"
+            about = CAMERA.encode() if cseq == 2 else b""
+            connection.sendall(f"{head}Content-Length: {len(about)}\r\n\r\n".encode() + about)
+        for packet in (packet for packets in by_picture for packet in packets):
+            connection.sendall(b"$\0" + len(packet).to_bytes(2, "big") + packet)
+        while connection.recv(4096):
+            pass
+
+    with speaker(serve) as url, RecorderProcess(lab.job(camera("gate", url), segment_s=60), lab.folder) as recorder:
+        (closed, *_) = recorder.wait_for(SegmentClosed, 20)
+    assert closed.segment.damaged == 3
 
 
 def test_rtsp_is_read_without_libav() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ from edge_agent.desk import board as boards
 from edge_agent.desk.board import Board, Event, apply, turns
 from edge_agent.desk.output import json_line
 from edge_agent.desk.rows import Level, Wording
-from edge_agent.desk.screen import board_screen
+from edge_agent.desk.screen import board_screen, health_screen
 from edge_agent.desk.texts import texts
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraId, CameraState
 from edge_agent.uplink.payloads import (
@@ -29,6 +30,7 @@ from edge_agent.uplink.payloads import (
     Status,
     Words,
     alarm_message,
+    camera_clock_words,
     encode,
 )
 from edge_agent.uplink.topics import Topics
@@ -108,6 +110,19 @@ def test_a_node_with_its_cameras_is_shown_in_words() -> None:
         assert words in uk
     assert "refuses the login" in en
     assert "recording" in en
+
+
+def test_a_cameras_wrong_clock_is_a_warning_in_words() -> None:
+    warning = camera_clock_words(10_805.0, None)
+    off = CameraReport(state=CameraState.RECORDING, name="Вхід", clock_offset_s=10_805.0, clock_warning=warning)
+    assert [wording.camera("gate", off).level for wording in WORDINGS] == [Level.WARNING] * len(WORDINGS)
+    pages = []
+    for wording in WORDINGS:
+        screen = Console(width=140, record=True, file=io.StringIO())
+        screen.print(health_screen(wording, TOPICS, health(gate=off), NOW_US))
+        pages.append(screen.export_text(styles=False))
+    assert "gate: Годинник камери поспішає на 3 год проти вузла" in pages[0]
+    assert "gate: The camera's clock is 3 hours ahead of the node's" in pages[1]
 
 
 def test_what_is_in_trouble_stands_first_and_what_does_not_fit_is_counted() -> None:

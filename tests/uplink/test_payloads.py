@@ -126,3 +126,18 @@ def test_an_alarm_says_nature_place_and_direction_in_both_languages() -> None:
 def test_iso_times_keep_their_microseconds() -> None:
     assert iso(1_795_356_309_000_001) == "2026-11-22T14:05:09.000001Z"
     assert iso(payloads._LAST_US) == "9999-12-31T23:59:59.999999Z"
+
+
+def test_a_cameras_clock_that_is_off_or_was_set_is_told_in_words_of_two_languages() -> None:
+    assert payloads.camera_clock_words(None, None) is None
+    assert payloads.camera_clock_words(-4.9, None) is None
+    ahead = payloads.camera_clock_words(10_805.2, 10_800.0)
+    assert ahead is not None
+    assert "3 hours ahead of the node's" in ahead.en
+    assert "поспішає на 3 год" in ahead.uk
+    behind = payloads.camera_clock_words(-26 * 365.25 * 86_400, None)
+    assert behind is not None
+    assert "9496 days behind the node's" in behind.en
+    was_set = payloads.camera_clock_words(0.1, -90.0)
+    assert was_set is not None
+    assert was_set.en == "The camera's clock was just set back by 90 seconds"
