@@ -138,9 +138,10 @@ def _oldest_unheld(index: Index, camera: CameraId, holds: Sequence[Hold]) -> int
 def _room(config: Config, index: Index) -> Room:
     keep = config.retention
     on_disk = max(0, index.holdings().size_bytes + _free(config.archive_dir) - keep.min_free)
-    by_quota = keep.max_size is not None and keep.max_size < on_disk
-    size = keep.max_size if by_quota and keep.max_size is not None else on_disk
-    return Room(size, by_quota, stops=keep.on_full == "stop")
+    stops = keep.on_full == "stop"
+    if keep.max_size is None or keep.max_size >= on_disk:
+        return Room(on_disk, stops=stops)
+    return Room(keep.max_size, by_quota=True, beyond_quota_bytes=on_disk - keep.max_size, stops=stops)
 
 
 def _free(archive: Path) -> int:

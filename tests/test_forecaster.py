@@ -79,7 +79,7 @@ def test_a_node_of_two_days_knows_when_its_quota_breaks_the_promise(tmp_path: Pa
     clock, config = HandClock(NOW_US), config_of(tmp_path)
     forecaster = Forecaster(config, fill(config, clock), lambda: (), clock)
     found = look(forecaster, clock)
-    assert found.room == Room(30 * 10**9, by_quota=True)
+    assert (found.room.size_bytes, found.room.by_quota) == (30 * 10**9, True)
     # Two cameras of 7.2 GB a day: 28.8 GB after two days, 30 GB two hours later.
     assert found.breaks_us is not None
     assert (found.breaks_us - NOW_US) / HOUR_US == pytest.approx(2, abs=1.1)
@@ -223,10 +223,17 @@ def test_without_recordings_people_are_sent_to_the_plan(tmp_path: Path) -> None:
 def test_words_say_what_helps_and_only_what_helps(tmp_path: Path) -> None:
     clock, config = HandClock(NOW_US), config_of(tmp_path)
     found = look(Forecaster(config, fill(config, clock), lambda: (), clock), clock)
+    roomy = Room(30 * 10**9, by_quota=True, beyond_quota_bytes=10**12)
+    found = replace(found, room=roomy)
     words = promise_words(found, ZoneInfo("Europe/Kyiv"))
     assert "(4 days), about 2 days will be kept" in words.en
     assert "(4 доби), зберігатиметься близько 2 діб" in words.uk
     assert "What helps: raise max_size by 28 GB; or lower the bitrate of all cameras by 48 %." in words.en
+    full = replace(found, room=replace(roomy, beyond_quota_bytes=10 * 10**9))
+    assert "raise max_size by 28 GB and add 18 GB of disk; or" in promise_words(full, ZoneInfo("Europe/Kyiv")).en
+    assert "й додати 18 ГБ диска" in promise_words(full, ZoneInfo("Europe/Kyiv")).uk
+    no_quota = replace(found, room=Room(30 * 10**9))
+    assert "What helps: add 28 GB of disk; or" in promise_words(no_quota, ZoneInfo("Europe/Kyiv")).en
     stops = replace(found, room=replace(found.room, stops=True))
     assert (
         "recording will stop until older recordings have had their time (4 days)"

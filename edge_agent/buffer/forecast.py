@@ -54,6 +54,8 @@ class Room:
     size_bytes: int
     by_quota: bool = False
     """`max_size` is what limits it, not the disk."""
+    beyond_quota_bytes: int = 0
+    """What the disk would give if `max_size` were raised."""
     stops: bool = False
     """`on_full = "stop"`: nothing goes for want of room, but nothing more is recorded."""
 

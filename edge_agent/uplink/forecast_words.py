@@ -94,7 +94,11 @@ def _remedies(forecast: Forecast) -> tuple[str, str]:
     lack, percent = round_up(forecast.lack_bytes), lower_percent(forecast)
     remedies: list[tuple[str, str]] = []
     if lack and forecast.room.by_quota:
-        remedies.append((f"збільшити max_size на {size(lack, 'uk')}", f"raise max_size by {size(lack)}"))
+        disk = round_up(forecast.lack_bytes - forecast.room.beyond_quota_bytes)
+        uk, en = f"збільшити max_size на {size(lack, 'uk')}", f"raise max_size by {size(lack)}"
+        if disk:
+            uk, en = f"{uk} й додати {size(disk, 'uk')} диска", f"{en} and add {size(disk)} of disk"
+        remedies.append((uk, en))
     elif lack:
         remedies.append((f"додати {size(lack, 'uk')} диска", f"add {size(lack)} of disk"))
     if percent:
