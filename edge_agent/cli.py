@@ -14,6 +14,7 @@ from edge_agent.daemon import run
 from edge_agent.forecast_cli import archive_forecast
 from edge_agent.hold_cli import hold_app
 from edge_agent.plan_cli import plan
+from edge_agent.probe_cli import probe_command
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
 
 app = app_of("edge-agent", "Records cameras into a sealed ring archive, tells health and alarms, releases clips.")
@@ -23,6 +24,7 @@ app.add_typer(archive_app)
 app.command("plan")(plan)
 archive_app.command("forecast")(archive_forecast)
 app.add_typer(hold_app)
+app.command("probe")(probe_command)
 
 
 @app.callback()

@@ -6,6 +6,7 @@ systemd puts a unit's credentials; other relative paths are meant from the confi
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -42,9 +43,10 @@ def parse_size(text: Any) -> int:
     if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
         return text
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text) if isinstance(text, str) else None
-    if found is None or found[2].lower() not in _UNITS:
+    size = float(found[1]) * _UNITS.get(found[2].lower(), math.inf) if found else math.inf
+    if not math.isfinite(size):
         raise ValueError('a size such as "500 GB", "2 GiB" or a number of bytes')
-    return int(float(found[1]) * _UNITS[found[2].lower()])
+    return int(size)
 
 
 def _zone_name(name: str) -> str:
@@ -68,16 +70,20 @@ def _public_key(text: str) -> str:
     return text
 
 
-def _camera_url(url: str) -> str:
-    allowed = "rtsp://host[:port]/path, rtsps://… or file:///path, without a login in it"
+def camera_url(url: str) -> str:
+    """A camera's URL as it is; ValueError says what is allowed, without repeating what was given."""
+    allowed = "rtsp(s)://host[:port]/path, http(s)://…, v4l2:/dev/videoN or file:///path, without a login in it"
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it is what checks it
-    except ValueError as error:
-        raise ValueError(f"{allowed} ({error})") from error
+    except ValueError:
+        # the reason would repeat a piece of the URL, and that may be one of a password
+        raise ValueError(allowed) from None
     if parts.username or parts.password:
         raise ValueError(f"{allowed}: name the user in `username` and the file with the password in `password_file`")
-    if parts.scheme in ("rtsp", "rtsps") and parts.hostname:
+    if parts.scheme in ("rtsp", "rtsps", "http", "https") and parts.hostname:
+        return url
+    if re.fullmatch(r"v4l2:/dev/[\w./:-]+", url, re.ASCII) and ".." not in url:
         return url
     if parts.scheme == "file" and parts.path:
         return url
@@ -87,7 +93,7 @@ def _camera_url(url: str) -> str:
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="a-z, 0-9, '-' and '_', at most 32")]
 Size = Annotated[int, BeforeValidator(parse_size), Field(json_schema_extra={"type": ["string", "integer"]})]
 AgeRecipient = Annotated[str, AfterValidator(_recipient)]
-CameraUrl = Annotated[str, AfterValidator(_camera_url)]
+CameraUrl = Annotated[str, AfterValidator(camera_url)]
 ZoneName = Annotated[str, AfterValidator(_zone_name)]
 Language = Literal["uk", "en"]
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -163,7 +169,7 @@ class Camera(PathSection):
     username: str | None = None
     password_file: str | None = None
     basic_login: bool = Field(False, description="allow a login that a listener can read (Basic without TLS)")
-    ca_file: str | None = Field(None, description="rtsps: the camera's certificate or its authority's, PEM")
+    ca_file: str | None = Field(None, description="rtsps, https: the camera's certificate or its authority's, PEM")
     audio: bool = Field(False, description="sound is recorded only when asked for")
     keep_days: Days | None = Field(None, description="how long this camera's recordings are kept; [retention] days")
     watch: Watch = Watch()

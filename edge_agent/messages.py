@@ -7,12 +7,23 @@ files themselves say what was recorded.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause, Segment
+
+
+def finite(value: Any) -> Any:
+    """JSON in which all numbers are such; ValueError for NaN and infinity, which readers take but JSON can't say."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number that is none")
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            finite(inner)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ class ExportStep:
     stage: Literal["cut", "upload", ""] = ""
     part: float = 0.0
     """0 … 1 of the stage."""
-    result: dict[str, Any] | None = None
+    result: Annotated[dict[str, Any] | None, AfterValidator(finite)] = None
     error: str = ""
     again: bool = False
     """A failure that may pass: another try may succeed."""
@@ -99,7 +110,7 @@ Message = CameraChanged | SegmentOpened | SegmentClosed | CameraStats | AlarmRai
 
 _adapter: TypeAdapter[Message] = TypeAdapter(
     Annotated[Message, Field(discriminator="kind")],
-    config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"),
+    config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", allow_inf_nan=False),
 )
 
 

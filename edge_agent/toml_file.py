@@ -44,6 +44,10 @@ class ConfigFileError(ConfigError):
         super().__init__("\n".join([f"{path}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
 
 
+class HomelessPathError(ConfigError):
+    """A path begins with the folder of somebody who has none; the text is the path."""
+
+
 class Section(BaseModel):
     """A table of a configuration: nothing unknown in it, nothing converted."""
 
@@ -77,14 +81,17 @@ def load_toml(
     """
     raw = _frozen(_read_toml(path))
     folder = path.resolve().parent
-    mistakes = [*_doubles(raw), *_missing_files(raw, raw, (), folder)]
+    mistakes = _doubles(raw)
     parsed: M | None = None
     try:
+        mistakes += _missing_files(raw, raw, (), folder)
         parsed = resolved(model.model_validate(raw), folder)
         mistakes += more(parsed)
     except ValidationError as error:
         details = error.errors(include_url=False)
         mistakes[:0] = [_mistake(model, raw, detail) for detail in details if not _follows(detail, details)]
+    except HomelessPathError as error:
+        mistakes.append(Mistake("a path", f'"{error}", whose folder nobody here has', "a path without ~"))
     if mistakes or parsed is None:
         raise ConfigFileError(path, mistakes)
     return parsed
@@ -111,7 +118,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes: not a configuration")
     try:
         return tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # among them a number of thousands of digits
         raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
@@ -123,11 +130,17 @@ def _frozen(value: Any) -> Any:
 
 
 def resolve_path(text: str, folder: Path) -> str:
-    """Absolute, from the file's own folder; `$CREDENTIALS_DIRECTORY/…` where systemd put it."""
+    """Absolute, from the file's own folder; `$CREDENTIALS_DIRECTORY/…` where systemd put it.
+
+    HomelessPathError for `~somebody` who is not there.
+    """
     if text.startswith(_CREDENTIALS):
         given = os.environ.get("CREDENTIALS_DIRECTORY")
         return str(Path(given) / text.removeprefix(_CREDENTIALS)) if given else text
-    return str(folder / Path(text).expanduser())
+    try:
+        return str(folder / Path(text).expanduser())
+    except RuntimeError as error:
+        raise HomelessPathError(text) from error
 
 
 def _missing_files(raw: Any, value: Any, at: tuple[int | str, ...], folder: Path) -> list[Mistake]:

@@ -34,6 +34,9 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([^\W\d_]+)")
 _EXAMPLES = (
     '"2026-11-22 10:15", "22.11.2026 10:15", "yesterday 22:30", "10:15", "2026-11-22T08:15:00Z", "15m ago", "now"'
 )
+_LONGEST_S = 10 * 365 * 86400
+_END_US = 253_370_764_800 * US
+"""The year 9999: later times can't be shown in every zone."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,8 +46,9 @@ def parse_duration(text: str) -> int:
     parts = _PART.findall(compact)
     if not parts or _PART.sub("", compact).strip() or any(unit not in _UNITS for _, unit in parts):
         raise UsageError(f'"{text}" is not a length of time; say for example "90s", "5m", "1h30m" or "2d"')
-    us = round(sum(float(amount) * _UNITS[unit] for amount, unit in parts) * US)
-    if not 0 < us <= 10 * 365 * 86400 * US:
+    seconds = sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+    us = round(min(seconds, _LONGEST_S + 1) * US)
+    if not 0 < us <= _LONGEST_S * US:
         raise UsageError(f'"{text}" is no useful length of time: more than nothing, at most ten years')
     return us
 
@@ -67,9 +71,12 @@ def parse_when(text: str, zone: ZoneInfo, now_us: int) -> int:
         second = int(fields["s"] or 0)
         clock = time(int(fields["h"] or 0), int(fields["mi"] or 0), second, round(float(fields["f"] or 0) * US))
         naive = datetime.combine(day, clock)
-        return to_us(naive.replace(tzinfo=offset)) if offset is not None else _local(naive, zone)
+        at_us = to_us(naive.replace(tzinfo=offset)) if offset is not None else _local(naive, zone)
     except (ValueError, OverflowError) as error:
         raise UsageError(f'"{text}" is not a time: {error}') from error
+    if not 0 <= at_us < _END_US:
+        raise UsageError(f'"{text}" is not a time of recordings: they are from 1970 to 9998')
+    return at_us
 
 
 def to_us(moment: datetime) -> int:

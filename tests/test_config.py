@@ -70,7 +70,7 @@ def test_every_mistake_is_told_with_its_place_in_one_go(tmp_path: Path) -> None:
         max_size = "lots"
         [[camera]]
         id = "a"
-        url = "http://x"
+        url = "ftp://x"
         watchh = 1
         [camera.watch]
         fps = 99
@@ -119,6 +119,41 @@ def test_a_password_in_a_camera_url_is_refused_and_not_repeated(tmp_path: Path) 
     found = mistakes(tmp_path, MINIMAL.replace("192.0.2.1", "admin:hunter2@192.0.2.1"))
     assert "password_file" in found["camera 1 (gate).url"]
     assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsps://camera:322/main",
+        "http://192.0.2.1:8080/video.cgi?fps=10",
+        "https://camera/stream.ts",
+        "v4l2:/dev/video0",
+        "v4l2:/dev/v4l/by-id/usb-Maker_Camera-video-index0",
+        "file:///srv/clip.mp4",
+    ],
+)
+def test_a_camera_is_had_over_the_network_from_a_device_or_from_a_file(tmp_path: Path, url: str) -> None:
+    assert load(write(tmp_path, MINIMAL.replace("rtsp://192.0.2.1/main", url))).camera[0].url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http:///path",
+        "https://me:hunter2@camera/",
+        "rtsp://me:hunt/er2@camera/",
+        "v4l2:video0",
+        "v4l2:/etc/passwd",
+        "v4l2:/dev/../etc/passwd",
+        "v4l2://host/dev/video0?x",
+        "udp://239.0.0.1:5000",
+        "/dev/video0",
+    ],
+)
+def test_any_other_address_is_refused_with_the_allowed_ones(tmp_path: Path, url: str) -> None:
+    told = mistakes(tmp_path, MINIMAL.replace("rtsp://192.0.2.1/main", url))["camera 1 (gate).url"]
+    assert "v4l2:/dev/videoN" in told
+    assert "hunter2" not in told
 
 
 @pytest.mark.parametrize(
@@ -205,3 +240,16 @@ def test_sizes() -> None:
 
 def test_the_schema_names_every_section() -> None:
     assert {"archive", "camera", "mqtt", "person", "retention", "target"} <= set(schema()["properties"])
+
+
+def test_a_path_in_the_folder_of_nobody_is_a_mistake(tmp_path: Path) -> None:
+    for line in ('socket = "~no-such-user/agent.sock"\n', 'identity_file = "~no-such-user/x"\n'):
+        assert "~no-such-user" in mistakes(tmp_path, line + MINIMAL)["a path"]
+    assert "a path" in mistakes(tmp_path, MINIMAL + 'ca_file = "~no-such-user/ca.pem"\n')
+
+
+def test_numbers_beyond_all_measure_are_mistakes(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, MINIMAL + f'[retention]\nmin_free = "{"9" * 400} GB"\n')
+    assert "500 GB" in found["retention.min_free"]
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(write(tmp_path, MINIMAL + f"[retention]\ndays = {'9' * 5000}\n"))

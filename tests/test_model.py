@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.messages import AlarmRaised, CameraChanged, Message, SegmentClosed, decode, encode
+from edge_agent.messages import (
+    AlarmRaised,
+    CameraChanged,
+    CameraStats,
+    ExportStep,
+    Message,
+    SegmentClosed,
+    decode,
+    encode,
+)
 from edge_agent.model import (
     Alarm,
     AlarmNature,
@@ -68,3 +77,13 @@ def test_a_message_of_a_child_arrives_as_it_was_sent(message: Message) -> None:
 def test_garbage_from_a_child_is_a_value_error(line: bytes) -> None:
     with pytest.raises(ValueError, match="not a message"):
         decode(line)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_message_of_a_child_holds_numbers_that_are_such(number: str) -> None:
+    stats = encode(CameraStats(CameraId("gate"), 1, 25.5, 4e6, None, 7))
+    step = encode(ExportStep("j", "done", result={"parts": [{"seconds": 25.5}]}))
+    for line in (stats, step):
+        assert encode(decode(line)) == line
+        with pytest.raises(ValueError, match="not a message"):
+            decode(line.replace(b"25.5", number.encode()))

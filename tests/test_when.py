@@ -79,3 +79,17 @@ def test_what_is_spoken_is_understood_again(moment: int) -> None:
     assert parse_when(spoken(moment, KYIV), KYIV, NOW) == moment
     assert parse_when(iso_utc(moment), KYIV, NOW) == moment
     assert to_us(from_us(moment, KYIV)) == moment
+
+
+@pytest.mark.parametrize("said", ["9" * 400 + "d", "9" * 400 + ".5 h"])
+def test_a_length_beyond_all_numbers_is_a_usage_error(said: str) -> None:
+    with pytest.raises(UsageError, match="at most ten years"):
+        parse_duration(said)
+    with pytest.raises(UsageError, match="at most ten years"):
+        parse_when(f"{said} ago", KYIV, NOW)
+
+
+@pytest.mark.parametrize("said", ["0001-01-01 00:00Z", "31.12.1969 12:00", "9999-12-31 23:59:59 -23:59", "9999-06-01"])
+def test_times_that_no_calendar_here_can_show_are_refused(said: str) -> None:
+    with pytest.raises(UsageError, match="from 1970 to 9998"):
+        parse_when(said, KYIV, NOW)

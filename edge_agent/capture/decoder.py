@@ -14,8 +14,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from edge_agent.capture import nal
-from edge_agent.capture.source import VIDEO, Packet, VideoCodec
+from edge_agent.capture import pictures
+from edge_agent.capture.source import VIDEO, Packet, PictureCodec
 
 PICTURE_WIDTH = 640
 """Pictures for people are at most so wide."""
@@ -61,7 +61,7 @@ class Decoder:
     the watcher wants fewer than a camera sends anyway.
     """
 
-    def __init__(self, codec: VideoCodec, extradata: bytes = b"", *, keyframes_only: bool = False) -> None:
+    def __init__(self, codec: PictureCodec, extradata: bytes = b"", *, keyframes_only: bool = False) -> None:
         self._codec = codec
         self._extradata = extradata
         self._keyframes_only = keyframes_only
@@ -82,7 +82,7 @@ class Decoder:
         try:
             if self._context is None:
                 self._context = self._opened()
-            frames = self._context.decode(av.Packet(nal.annex_b(packet.data)))
+            frames = self._context.decode(av.Packet(pictures.decodable(self._codec, packet.data)))
             if self._keyframes_only:
                 # Without its successors a decoder may keep a picture back for reordering.
                 frames += self._context.decode(None)

@@ -1,7 +1,7 @@
 """RTP payloads to access units: H.264 (RFC 6184), H.265 (RFC 7798) and AAC (RFC 3640).  Pure.
 
-What came of a damaged picture is given out all the same, marked: a recording keeps what there is.  A NAL unit with a
-hole in it is left out, for nothing behind the hole can be decoded.
+What came of a damaged picture is given out all the same, marked: a recording keeps what there is.  Of a slice with a
+hole the part before it stays; of other NAL units nothing, and of none what is behind the hole.
 
 Where a picture ends is told by the marker bit, but not all cameras set it rightly: until it has agreed a few times with
 the change of the timestamp, and after it once was wrong, only that change counts, which costs one picture's delay.
@@ -214,17 +214,26 @@ class PictureAssembler:
         self._parts.append(data)
         self._bytes += len(data)
         if last:
-            self._parts[at] = (self._bytes - self._fragment_bytes - 4).to_bytes(4, "big")
-            self._starts.append(at)
-            self._fragment_at, self._middle = None, b""
-            self._after_unit(self._fragment_means, self._parts[at + 1])
+            self._end_fragment(at)
+
+    def _end_fragment(self, at: int) -> None:
+        self._parts[at] = (self._bytes - self._fragment_bytes - 4).to_bytes(4, "big")
+        self._starts.append(at)
+        self._fragment_at, self._middle = None, b""
+        self._after_unit(self._fragment_means, self._parts[at + 1])
 
     def _drop_fragment(self) -> None:
-        if self._fragment_at is not None:
-            del self._parts[self._fragment_at :]
+        """There is a hole in the NAL unit: of a slice the front stays, for decoders show it, of others nothing."""
+        at = self._fragment_at
+        if at is None:
+            return
+        self._damaged = True
+        if self._fragment_means & _SLICE:
+            self._end_fragment(at)
+        else:
+            del self._parts[at:]
             self._bytes = self._fragment_bytes
             self._fragment_at, self._middle = None, b""
-            self._damaged = True
 
     # ---- units
 

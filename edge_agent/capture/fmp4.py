@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edge_agent.buffer.mp4_boxes import box, full_box
+from edge_agent.capture.jpeg import JpegSize
 from edge_agent.capture.nal import ParameterSets, picture, unescaped
+from edge_agent.capture.pictures import Sets
 from edge_agent.clock import US
 
 _SYNC, _NON_SYNC = 0x0200_0000, 0x0101_0000
@@ -46,6 +48,13 @@ class Sample(NamedTuple):
     sync: bool
 
 
+def picture_format(sets: Sets, timescale: int, width: int, height: int) -> TrackFormat:
+    """The track of a camera's pictures; the size is used where they do not tell theirs."""
+    if isinstance(sets, JpegSize):
+        return jpeg_format(timescale, sets.width or width, sets.height or height)
+    return video_format(sets, timescale, width, height)
+
+
 def video_format(sets: ParameterSets, timescale: int, width: int, height: int) -> TrackFormat:
     """`avc1` or `hev1`, which leave parameter sets in the stream as the camera sent them; the size is taken from the
     parameter set, and from the arguments when that can't be read."""
@@ -56,7 +65,7 @@ def video_format(sets: ParameterSets, timescale: int, width: int, height: int) -
         chroma, luma_bits, chroma_bits = seen.chroma_format, seen.luma_bits, seen.chroma_bits
     except ValueError:
         width, height = width or 1, height or 1
-    visual = struct.pack(">6xH16xHHII4xH32xHh", 1, width & 0xFFFF, height & 0xFFFF, 0x480000, 0x480000, 1, 0x18, -1)
+    visual = _visual(width, height)
     if sets.codec == "h264":
         return TrackFormat(
             timescale, box("avc1", visual, box("avcC", _avcc(sets, chroma, luma_bits, chroma_bits))), width, height
@@ -64,6 +73,18 @@ def video_format(sets: ParameterSets, timescale: int, width: int, height: int) -
     return TrackFormat(
         timescale, box("hev1", visual, box("hvcC", _hvcc(sets, chroma, luma_bits, chroma_bits))), width, height
     )
+
+
+def jpeg_format(timescale: int, width: int, height: int) -> TrackFormat:
+    """`mp4v` that names JPEG (objectTypeIndication 0x6C of ISO/IEC 14496-1 §7.2.6.6), as other writers do."""
+    decoder = _descriptor(4, struct.pack(">BB3xII", 0x6C, 0x11, 0, 0))
+    stream = _descriptor(3, struct.pack(">HB", 1, 0) + decoder + _descriptor(6, b"\x02"))
+    return TrackFormat(timescale, box("mp4v", _visual(width, height), full_box("esds", 0, 0, stream)), width, height)
+
+
+def _visual(width: int, height: int) -> bytes:
+    """What all sample entries of pictures begin with (ISO/IEC 14496-12 §12.1.3)."""
+    return struct.pack(">6xH16xHHII4xH32xHh", 1, width & 0xFFFF, height & 0xFFFF, 0x480000, 0x480000, 1, 0x18, -1)
 
 
 def aac_format(config: bytes, sample_rate: int, channels: int) -> TrackFormat:

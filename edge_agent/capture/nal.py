@@ -15,6 +15,10 @@ HEVC_VPS, HEVC_SPS, HEVC_PPS = 32, 33, 34
 _HIGH_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 _BASELINE = 66
 _MAX_PICTURE = 16384
+MAX_SET_BYTES = 0xFFFF
+"""MP4 tells a set's length in 16 bits (ISO/IEC 14496-15 §5.3.3); sets are some ten bytes long."""
+MAX_SETS = 256
+"""Of one kind: there are no more numbers for them (H.264 §7.4.2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +94,15 @@ def kind(codec: VideoCodec, unit: bytes) -> int:
 
 
 def parameter_sets(codec: VideoCodec, units: list[bytes]) -> ParameterSets:
-    """Those among `units`; empty tuples where there are none."""
-    found: dict[int, list[bytes]] = {}
+    """Those among `units`, without such as are too large or too many; empty tuples where there are none."""
+    wanted = (-1, H264_SPS, H264_PPS) if codec == "h264" else (HEVC_VPS, HEVC_SPS, HEVC_PPS)
+    found: dict[int, list[bytes]] = {number: [] for number in wanted}
     for unit in units:
-        of_kind = found.setdefault(kind(codec, unit), [])
-        if unit not in of_kind:
+        of_kind = found.get(kind(codec, unit))
+        if of_kind is not None and len(unit) <= MAX_SET_BYTES and len(of_kind) < MAX_SETS and unit not in of_kind:
             of_kind.append(unit)
-    vps, sps, pps = (0, H264_SPS, H264_PPS) if codec == "h264" else (HEVC_VPS, HEVC_SPS, HEVC_PPS)
-    return ParameterSets(
-        codec,
-        tuple(found.get(vps, ())) if codec == "hevc" else (),
-        tuple(found.get(sps, ())),
-        tuple(found.get(pps, ())),
-    )
+    vps, sps, pps = (tuple(found[number]) for number in wanted)
+    return ParameterSets(codec, vps, sps, pps)
 
 
 def updated(known: ParameterSets, units: list[bytes]) -> ParameterSets:

@@ -15,8 +15,9 @@ from urllib.parse import quote, unquote, urlsplit
 from edge_agent.capture import rtsp_wire, sdp
 from edge_agent.capture.rtsp_login import Challenge, Login, best, challenges
 from edge_agent.capture.rtsp_wire import Interleaved, Response, ServerRequest, Wire, WireError
-from edge_agent.capture.sdp import Media
+from edge_agent.capture.sdp import Description, Media
 from edge_agent.capture.source import CameraFailed
+from edge_agent.capture.told import Told, fit, kinds
 from edge_agent.model import CameraFault
 
 USER_AGENT = "edge-agent"
@@ -130,6 +131,9 @@ class Conversation:
         self._to_set_up: list[Media] = []
         self._session = ""
         self._session_s = SESSION_S
+        self._server = ""
+        self._offered: list[Challenge] = []
+        self._description: Description | None = None
         self._alive_at: float | None = None
         self.stage = Stage.NEW
         self.video: Track | None = None
@@ -177,13 +181,35 @@ class Conversation:
             self._alive_at = now
         if self.stage is Stage.PLAYING and now - self._alive_at >= self._session_s / 2:
             self._alive_at = now
-            self._ask("GET_PARAMETER" if "GET_PARAMETER" in self._public else "OPTIONS", self._control)
+            self._ask(self._sign_of_life, self._control)
+
+    @property
+    def _sign_of_life(self) -> str:
+        return "GET_PARAMETER" if "GET_PARAMETER" in self._public else "OPTIONS"
 
     def end(self) -> None:
         """Queue the farewell."""
         if self._session and self.stage is not Stage.ENDED:
             self._ask("TEARDOWN", self._control)
         self.stage = Stage.ENDED
+
+    @property
+    def told(self) -> Told:
+        """What is known of the camera now; it stays after a failure."""
+        playing = self.stage is Stage.PLAYING
+        video = self._description.video if self._description else None
+        audio = self._description.audio if self._description else None
+        return Told(
+            server=self._server,
+            logins=kinds(self._offered),
+            login=self._challenge.kind if self._challenge and self._admitted else "",
+            keep_alive=self._sign_of_life if playing else "",
+            session_s=self._session_s if playing else None,
+            picture=_word(video.encoding) if video else "",
+            sound=f"{'aac' if audio.audio_config else _word(audio.encoding)}, {audio.clock_hz} Hz" if audio else "",
+            sound_kept=bool(audio and audio.audio_config),
+            parameter_sets=bool(video and video.parameter_sets),
+        )
 
     # ---- requests
 
@@ -213,6 +239,7 @@ class Conversation:
         if asked is None or cseq is None or response.status < 200:
             return
         del self._waiting[cseq]
+        self._server = self._server or fit(response.headers.get("server"))
         if response.status == 401:
             self._log_in(asked, response)
             return
@@ -247,6 +274,7 @@ class Conversation:
             description = sdp.parse(response.body)
         except ValueError as error:
             raise self._broken(str(error)) from None
+        self._description = description
         video = description.video
         if video is None:
             raise CameraFailed(CameraFault.NO_VIDEO, f"{self._where} sends no picture")
@@ -322,9 +350,9 @@ class Conversation:
     def _log_in(self, asked: _Asked, response: Response) -> None:
         """Sign a request and send it again, unless the camera refused this very login."""
         refused = CameraFailed(CameraFault.LOGIN, f"{self._where} refuses the login: check username and password")
+        self._offered = offered = challenges(response.headers.all("www-authenticate"))
         if self._login is None:
             raise refused
-        offered = challenges(response.headers.all("www-authenticate"))
         challenge = best(offered, basic=self._basic)
         if challenge is None:
             if any(one.scheme == "basic" for one in offered):

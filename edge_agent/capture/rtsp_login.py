@@ -38,6 +38,11 @@ class Challenge:
     def algorithm(self) -> str:
         return self.parameters.get("algorithm", "MD5").upper() or "MD5"
 
+    @property
+    def kind(self) -> str:
+        """For people: `Basic`, `Digest SHA-256`."""
+        return f"Digest {self.algorithm}" if self.scheme == "digest" else self.scheme.capitalize()
+
 
 def challenges(headers: Sequence[str]) -> list[Challenge]:
     """All that stand in `WWW-Authenticate` headers, of which one may hold several."""

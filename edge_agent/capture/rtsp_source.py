@@ -24,6 +24,8 @@ from edge_agent.capture.rtsp_login import Login
 from edge_agent.capture.rtsp_track import Pictures, Sound, Track
 from edge_agent.capture.rtsp_wire import Interleaved
 from edge_agent.capture.source import AUDIO, VIDEO, AudioTrack, CameraFailed, Packet, StreamInfo, VideoCodec, VideoTrack
+from edge_agent.capture.tls import judge, reason
+from edge_agent.capture.told import Told
 from edge_agent.clock import US, Clock
 from edge_agent.model import CameraFault
 
@@ -164,6 +166,11 @@ class RtspSource:
         """Pictures and frames of sound of which something is missing."""
         return sum(track.assembler.damaged for track in self._tracks.values())
 
+    @property
+    def told(self) -> Told:
+        """What the camera told of itself while it was asked for its picture, as far as that went."""
+        return self._conversation.told if self._conversation else Told()
+
     def _of_kind(self, kind: int) -> Track | None:
         return next((track for track in self._tracks.values() if track.kind == kind), None)
 
@@ -211,11 +218,11 @@ class RtspSource:
         try:
             connection = socket.create_connection((address.host, address.port), CONNECT_S)
         except (OSError, UnicodeError) as error:
-            raise CameraFailed(CameraFault.UNREACHABLE, f"{self._where} cannot be reached: {_reason(error)}") from None
+            raise CameraFailed(CameraFault.UNREACHABLE, f"{self._where} cannot be reached: {reason(error)}") from None
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.secure:
-                connection = _judge(self._camera).wrap_socket(connection, server_hostname=address.host)
+                connection = judge(self._camera.ca_file).wrap_socket(connection, server_hostname=address.host)
             connection.settimeout(READ_S)
         except ssl.SSLCertVerificationError as error:
             connection.close()
@@ -226,7 +233,7 @@ class RtspSource:
         except (OSError, ValueError) as error:
             connection.close()
             raise CameraFailed(
-                CameraFault.UNREACHABLE, f"{self._where} cannot be reached securely: {_reason(error)}"
+                CameraFault.UNREACHABLE, f"{self._where} cannot be reached securely: {reason(error)}"
             ) from None
         return connection
 
@@ -337,17 +344,22 @@ class RtspSource:
         """Each packet to its track; what those complete waits to be given out."""
         now = Arrival(self._clock.utc_us(), self._clock.monotonic())
         done: list[tuple[Track, AccessUnit, int]] = []
-        for packet in packets:
-            if (track := self._tracks.get(packet.channel)) is not None:
-                heard, units = track.put(packet, now)
-                if heard and track.kind == VIDEO:
-                    self._heard_at = now.monotonic
-                    if pass_over is not None and track.assembler.middle:
-                        pass_over(track.carry_on(packet))
-                for unit in units:
-                    done.append((track, unit, track.lost_since()))
-            elif (control := self._controls.get(packet.channel)) is not None:
-                control.reception.hear(packet.packet, now.utc_us, now.monotonic)
+        try:
+            for packet in packets:
+                if (track := self._tracks.get(packet.channel)) is not None:
+                    heard, units = track.put(packet, now)
+                    if heard and track.kind == VIDEO:
+                        self._heard_at = now.monotonic
+                        if pass_over is not None and track.assembler.middle:
+                            pass_over(track.carry_on(packet))
+                    for unit in units:
+                        done.append((track, unit, track.lost_since()))
+                elif (control := self._controls.get(packet.channel)) is not None:
+                    control.reception.hear(packet.packet, now.utc_us, now.monotonic)
+        finally:
+            self._give_out(done, now)
+
+    def _give_out(self, done: list[tuple[Track, AccessUnit, int]], now: Arrival) -> None:
         newest = max((unit.ticks for track, unit, _ in done if track.kind == VIDEO), default=0)
         gathered_s = now.monotonic - self._polled_at
         for track, unit, lost in done:
@@ -369,21 +381,3 @@ class RtspSource:
             lost_packets=lost,
             report=track.report_since() if track.kind == VIDEO else None,
         )
-
-
-def _judge(camera: CameraJob) -> ssl.SSLContext:
-    """How the camera's certificate is judged; one that is named is believed under whatever name the camera has."""
-    context = ssl.create_default_context(cafile=camera.ca_file)
-    if camera.ca_file:
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
-
-
-def _reason(error: Exception) -> str:
-    """The reason in the system's own words, which hold no URL."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, ssl.SSLError):
-        return str(error.reason or "TLS failed").lower().replace("_", " ")
-    return str(getattr(error, "strerror", None) or "unknown error").lower()

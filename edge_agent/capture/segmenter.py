@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from edge_agent.capture import nal
+from edge_agent.capture import pictures
 from edge_agent.capture.camera_times import CameraTimes, Damage
-from edge_agent.capture.fmp4 import TrackFormat, aac_format, header, video_format
+from edge_agent.capture.fmp4 import TrackFormat, aac_format, header, picture_format
 from edge_agent.capture.fragments import Fragments
 from edge_agent.capture.segment_writer import Loss, SegmentWriter
 from edge_agent.capture.source import AUDIO, VIDEO, Packet, StreamInfo
@@ -38,7 +38,7 @@ class Segmenter:
         self._timeline = Timeline(info.video.time_base, times.node, floor_us, early_us)
         self._damage = Damage()
         self._timescale, self._tick = _timescale(info.video.time_base)
-        self._sets = nal.parameter_sets(info.video.codec, nal.split(info.video.extradata))
+        self._sets = pictures.first_sets(info.video)
         self._sets_of_file = self._sets
         self._fragments: Fragments | None = None
         self._started = False
@@ -62,7 +62,7 @@ class Segmenter:
 
     def _picture(self, packet: Packet, lost_before: int) -> None:
         if packet.keyframe:
-            self._sets = nal.updated(self._sets, nal.units(packet.data))
+            self._sets = pictures.updated(self._sets, pictures.units(self._info.video.codec, packet.data))
         if not packet.data or not (self._started or (packet.keyframe and self._sets.complete)):
             return
         if packet.report is not None:
@@ -129,7 +129,7 @@ class Segmenter:
 
     def _tracks(self) -> list[TrackFormat]:
         video, audio = self._info.video, self._info.audio
-        tracks = [video_format(self._sets, self._timescale, video.width, video.height)]
+        tracks = [picture_format(self._sets, self._timescale, video.width, video.height)]
         if audio:
             tracks.append(aac_format(audio.extradata, audio.sample_rate, audio.channels))
         return tracks

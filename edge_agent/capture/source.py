@@ -15,6 +15,8 @@ from edge_agent.errors import CameraError
 from edge_agent.model import CameraFault
 
 VideoCodec = Literal["h264", "hevc"]
+"""Those of NAL units."""
+PictureCodec = Literal["h264", "hevc", "mjpeg"]
 AudioCodec = Literal["aac"]
 
 
@@ -30,7 +32,7 @@ class CameraFailed(CameraError):  # noqa: N818 - it is a fact to report, then to
 class VideoTrack:
     """The picture; `extradata` are the parameter sets as Annex B, b"" when they come with the pictures only."""
 
-    codec: VideoCodec
+    codec: PictureCodec
     time_base: Fraction
     width: int
     height: int
@@ -63,8 +65,8 @@ AUDIO = 1
 
 
 class Packet(NamedTuple):
-    """One access unit as the camera encoded it: of pictures each NAL unit behind four bytes of its length, of AAC a raw
-    frame."""
+    """One access unit as the camera encoded it: of H.264 and H.265 each NAL unit behind four bytes of its length, of
+    MJPEG a whole JPEG, of AAC a raw frame."""
 
     track: int
     """VIDEO or AUDIO."""

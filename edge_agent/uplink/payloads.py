@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
 
+from edge_agent.messages import finite
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraState, NodeAlarm
 from edge_agent.uplink.topics import Topics
 
@@ -249,7 +250,7 @@ class Reply(_Message):
     """For programs: the same whatever the words."""
     words: Words
     progress: Part | None = None
-    result: Annotated[dict[str, JsonValue], Field(max_length=64)] | None = None
+    result: Annotated[dict[str, JsonValue], Field(max_length=64), AfterValidator(finite)] | None = None
 
 
 P = TypeVar("P", bound=_Payload)

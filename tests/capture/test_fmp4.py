@@ -149,3 +149,14 @@ def test_sound_and_picture_stand_side_by_side_in_a_file(tmp_path: Path) -> None:
     movie_tables = read_fragments(io.BytesIO(path.read_bytes()))
     assert [len(track.samples) for track in movie_tables.tracks] == [50, heard]
     assert not movie_tables.torn
+
+
+def test_parameter_sets_too_large_or_too_many_for_a_file_are_passed_over_quickly() -> None:
+    sps, pps = bytes.fromhex("6742c016da0280bfe584000003000400000300783c58ba80"), bytes.fromhex("68ce0fc8")
+    many = [pps + number.to_bytes(3, "big") + b"\1" for number in range(10_000)]
+    sets = nal.parameter_sets("h264", [sps + b"\xff" * 70_000, sps, *many, pps + b"\xff" * 70_000])
+    assert sets.sps == (sps,)
+    assert sets.pps == tuple(many[: nal.MAX_SETS])
+    assert not nal.parameter_sets("h264", [sps + b"\xff" * 70_000, pps]).complete
+    made = video_format(sets, 90_000, 0, 0)
+    assert (made.width, len(made.entry) < 3000) == (640, True)

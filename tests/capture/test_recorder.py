@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -229,35 +230,55 @@ def test_each_way_of_not_getting_a_picture_has_its_own_word_and_no_password_show
 
 
 def test_pictures_of_another_size_begin_a_new_file_at_once(lab: Lab, clips: Path, camera_server: CameraServer) -> None:
-    small = make_clip(clips / "small.mp4", size=(320, 240), seconds=4, seed=3)
-    with RecorderProcess(lab.job(camera("gate", camera_server.url("/main")), segment_s=60), lab.folder) as recorder:
-        recorder.wait_for(SegmentOpened, 15)
-        camera_server.switch("/main", small)
-        recorder.wait_for(SegmentOpened, 10, count=2)
+    small = {
+        "/main": make_clip(clips / "small.mp4", size=(320, 240), seconds=4, seed=3),
+        "/hevc": make_clip(clips / "small-h265.mp4", "h265", size=(320, 240), seconds=4, seed=3),
+    }
+    jobs = [camera(mount[1:], camera_server.url(mount)) for mount in small]
+    with RecorderProcess(lab.job(*jobs, segment_s=60), lab.folder) as recorder:
+        recorder.wait_for(SegmentOpened, 15, count=2)
+        for mount, clip in small.items():
+            camera_server.switch(mount, clip)
+        recorder.wait_for(SegmentOpened, 10, count=4)
         assert recorder.stop() == 0
-    before, after = lab.segments("gate")
-    assert before.end_us == after.start_us
-    sizes = []
-    for found in (before, after):
-        assert ffprobe_complaints(lab.opened(found)) == ""
-        with av.open(str(lab.opened(found))) as movie:
-            sizes.append((movie.streams.video[0].width, movie.streams.video[0].height))
-    assert sizes == [(640, 360), (320, 240)]
-    assert_nothing_missing(lab, camera_server, "gate", "/main")
+    for mount in small:
+        before, after = lab.segments(mount[1:])
+        assert before.end_us == after.start_us
+        sizes = []
+        for found in (before, after):
+            assert ffprobe_complaints(lab.opened(found)) == ""
+            with av.open(str(lab.opened(found))) as movie:
+                sizes.append((movie.streams.video[0].width, movie.streams.video[0].height))
+        assert sizes == [(640, 360), (320, 240)]
+        assert_nothing_missing(lab, camera_server, mount[1:], mount)
 
 
-def test_a_camera_with_rare_keyframes_is_still_written_every_second(lab: Lab, clips: Path) -> None:
-    rare = make_clip(clips / "rare.mp4", seconds=10, gop=150)
-    with CameraServer({"/rare": rare}, folder=lab.folder) as server:
-        with RecorderProcess(lab.job(camera("gate", server.url("/rare")), segment_s=5), lab.folder) as recorder:
-            recorder.wait_for(SegmentOpened, 20)
-            wait_until(lambda: len(server.sent("/rare")) > 75, 20, "five seconds were sent")
+def test_an_hours_pictures_at_speed_are_all_recorded_and_written_every_second_though_keyframes_are_20_s_apart(
+    lab: Lab,
+) -> None:
+    fps, keyframe_s, count = 4400, 20, 91_000  # more pictures than an hour has at 25 a second
+    clip = lab.folder / "hour.mp4"
+    command = f"ffmpeg -v error -f lavfi -i testsrc2=s=64x64:r={fps} -frames:v {count} -c:v libx264 -preset ultrafast"
+    parameters = f"keyint={fps * keyframe_s}:min-keyint={fps * keyframe_s}:scenecut=0"
+    subprocess.run([*command.split(), "-x264-params", parameters, clip], check=True, timeout=60)
+    with CameraServer({"/fast": clip}, folder=lab.folder) as server:
+        with RecorderProcess(lab.job(camera("fast", server.url("/fast"))), lab.folder) as recorder:
+            wait_until(lambda: len(server.sent("/fast")) > count - 500, 60, "an hour's pictures are sent")
+            told = len(server.sent("/fast"))
             assert recorder.stop() == 0
-        (found,) = lab.segments("gate")
-        lengths = fragment_seconds(lab.opened(found))
-        assert len(lengths) >= 4
-        assert max(lengths) < 1.1
-        assert_nothing_missing(lab, server, "gate", "/rare")
+        sent = [frame.sha256 for frame in server.sent("/fast")]
+    recorded = lab.digests("fast")
+    assert recorded == sent[: len(recorded)]
+    assert len(recorded) > told - fps, "at most what was sent within the last second is still on its way"
+    first, second = lab.segments("fast")
+    assert first.end_us == second.start_us
+    assert abs((second.start_us - first.start_us) / 1e6 - keyframe_s) < 0.05, (
+        "a keyframe interval, and some following of clocks"
+    )
+    lengths = fragment_seconds(lab.opened(first))
+    assert len(lengths) >= keyframe_s - 1
+    assert max(lengths) < 1.1
+    assert ffprobe_complaints(lab.opened(first)) == ""
 
 
 def test_sound_that_cannot_be_kept_is_said_and_the_picture_recorded(lab: Lab, street_h264: Path) -> None:

@@ -332,7 +332,8 @@ def make_clip(
     path.parent.mkdir(parents=True, exist_ok=True)
     common = f"keyint={gop}:min-keyint={gop}:scenecut=0:bframes={bframes}:open-gop=0:slices={slices}"
     encoder, parameters = {
-        "h264": ("libx264", {"preset": "ultrafast", "x264-params": common}),
+        # sliced threads would make as many slices as the machine has cores
+        "h264": ("libx264", {"preset": "ultrafast", "x264-params": f"{common}:sliced-threads=0"}),
         "h265": ("libx265", {"preset": "ultrafast", "x265-params": f"{common}:log-level=none:pools=1"}),
     }[codec]
     # Under another name until it is whole: a test that was killed half-way leaves no torn clip behind.

@@ -141,3 +141,14 @@ def test_a_cameras_clock_that_is_off_or_was_set_is_told_in_words_of_two_language
     was_set = payloads.camera_clock_words(0.1, -90.0)
     assert was_set is not None
     assert was_set.en == "The camera's clock was just set back by 90 seconds"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_reply_whose_result_holds_no_number_is_refused(number: str) -> None:
+    good = (
+        b'{"at_us":1,"request_id":"r","state":"done","code":"x","words":{"uk":"a","en":"b"},"result":{"a":[{"b":1.5}]}}'
+    )
+    reply = decode(Reply, good)
+    assert decode(Reply, encode(reply)) == reply
+    with pytest.raises(ValueError, match="result"):
+        decode(Reply, good.replace(b"1.5", number.encode()))

@@ -1,0 +1,305 @@
+"""Commands from whoever can reach the broker or the local socket: nothing is done that its signer may not order.
+
+The check judges each token by rules of its own, written down here once more: the door must never do more.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from edge_agent.buffer.documents import Documents
+from edge_agent.buffer.holds import Holds
+from edge_agent.buffer.index import Index
+from edge_agent.clock import US
+from edge_agent.config import Config
+from edge_agent.messages import ExportStep
+from edge_agent.model import CameraId, Interval, PersonId
+from edge_agent.trust.age import Identity
+from edge_agent.trust.door import Door
+from edge_agent.trust.journal import BadLine, Journal, Outcome
+from edge_agent.trust.keys import public_key_of
+from edge_agent.trust.nonces import NonceStore
+from edge_agent.trust.policy import Access, Person, Role
+from edge_agent.uplink.commands import Commands
+from edge_agent.uplink.exports import Exports, Release
+from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.payloads import Health, Reply, ReplyState
+from fuzz.mutate import json_with_prefix
+from fuzz.target import Check, Script, Target, require
+from tests.simulators.clock import HandClock
+
+SITE, NODE = "melitopol", "node-7"
+AUDIENCE = f"{SITE}/{NODE}"
+NOW_S = 1_790_000_000
+PEOPLE = {str(role): role for role in Role}
+"""One person of each role, called like it."""
+KEYS = {name: Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number, name in enumerate(PEOPLE, 1)}
+STRANGER = Ed25519PrivateKey.from_private_bytes(b"\xee" * 32)
+MAY = {
+    ("mayor", "status", "remote"), ("deputy", "status", "remote"), ("operator", "status", "remote"),
+    ("archive_officer", "status", "remote"), ("contractor", "status", "direct"),
+    ("archive_officer", "export", "remote"), ("archive_officer", "export", "direct"),
+    ("contractor", "export", "direct"),
+}  # fmt: skip
+"""Order 362-р as a list (`docs/commands.md`)."""
+FRESH = b"@nonce-of-this-1"
+"""Stands in a seed where a nonce that was never used is wanted."""
+INPUTS_A_HOUSE = 20_000
+_RECIPIENT = str(Identity(bytes(range(32))).recipient)
+_EXPORT: dict[str, Any] = {
+    "camera": "gate", "start_us": (NOW_S - 600) * US, "end_us": (NOW_S - 300) * US, "recipient": _RECIPIENT,
+    "target": "disk", "reason": "Запит № 7",
+}  # fmt: skip
+
+
+def _b64(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+
+def _claims(person: str, action: str, changed: dict[str, Any] | None = None) -> bytes:
+    whole = {
+        "iss": person, "aud": AUDIENCE, "iat": NOW_S, "exp": NOW_S + 120, "jti": FRESH.decode(), "action": action,
+        "args": _EXPORT if action == "export" else {},
+    }  # fmt: skip
+    return json.dumps(whole | (changed or {}), ensure_ascii=False).encode()
+
+
+def _head(person: str) -> bytes:
+    return json.dumps({"alg": "EdDSA", "kid": person, "typ": "edge-command+jwt"}).encode()
+
+
+def _signed(key: Ed25519PrivateKey, head: bytes, payload: bytes) -> bytes:
+    text = _b64(head) + b"." + _b64(payload)
+    return text + b"." + _b64(key.sign(text))
+
+
+def made(script: Script, nonce: bytes) -> tuple[bytes, Access]:
+    """The token that an input stands for, and the way it comes."""
+    kind, options = script.number(), script.number()
+    access = Access.DIRECT if options & 0x80 else Access.REMOTE
+    names = list(PEOPLE)
+    person = names[options % len(names)]
+    content = script.rest().replace(FRESH, nonce)
+    action = "export" if options & 0x40 else "status"
+    claims = _claims(person, action).replace(FRESH, nonce)
+    match kind % 6:
+        case 0:
+            return content, access
+        case 1:
+            return _signed(KEYS[person], _head(person), content), access
+        case 2:
+            return _signed(KEYS[person], content, claims), access
+        case 3:
+            return _signed(STRANGER, _head(person), content or claims), access
+        case 4:
+            return _signed(KEYS[names[kind // 6 % len(names)]], _head(person), claims), access
+    edited = bytearray(_signed(KEYS[person], _head(person), claims))
+    changes = Script(content)
+    while changes:
+        edited[changes.number(2) % len(edited)] ^= changes.number() or 1
+    return bytes(edited), access
+
+
+def permitted(token: bytes, access: Access, used: set[str]) -> tuple[str, str] | None:
+    """(nonce, action) of a token that may be obeyed, by rules written without the product's code."""
+    try:
+        head, payload, signature = (
+            base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)) for part in token.split(b".")
+        )
+        header, claims = json.loads(head), json.loads(payload)
+        KEYS[header["kid"]].public_key().verify(signature, token.rpartition(b".")[0])
+        nonce, action, issued, expires = claims["jti"], claims["action"], claims["iat"], claims["exp"]
+        good = (
+            header["alg"] == "EdDSA"
+            and header["typ"] == "edge-command+jwt"
+            and claims["iss"] == header["kid"]
+            and claims["aud"] == AUDIENCE
+            and 0 < expires - issued <= 300
+            and issued - 60 <= NOW_S < expires + 60
+            and nonce not in used
+            and (str(PEOPLE[header["kid"]]), action, str(access)) in MAY
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidSignature):
+        return None
+    return (nonce, action) if good else None
+
+
+class _House:
+    """A node with everything that a command passes; what it does is seen in `acts`."""
+
+    def __init__(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "exports").mkdir(parents=True)
+        self.acts: list[str] = []
+        self.replies: list[Reply] = []
+        self._clock = HandClock(NOW_S * US)
+        self._journal = Journal(folder / "journal.jsonl", self._clock)
+        self._nonces = NonceStore(folder / "nonces.sqlite", self._clock)
+        people = {
+            PersonId(name): Person(PersonId(name), "Шевченко", name, "", role, public_key_of(KEYS[name]))
+            for name, role in PEOPLE.items()
+        }
+        config = Config.model_validate(
+            {
+                "site": SITE, "node": NODE, "data": str(folder),
+                "camera": ({"id": "gate", "url": "rtsp://127.0.0.1/"},),
+                "target": ({"kind": "folder", "name": "disk", "path": str(folder)},),
+            }
+        )  # fmt: skip
+        self._door = Door(people, AUDIENCE, self._journal, self._nonces, self._clock)
+        documents = Documents(folder / "documents.json", self._clock)
+        self._exports = Exports(
+            documents, folder / "exports", self._journal, self._clock, self._begun, lambda _: None
+        )  # fmt: skip
+        self._index = Index(folder / "index.sqlite", self._clock)
+        holds = HoldOrders((CameraId("gate"),), Holds(documents), self._index, self._clock)
+        self._commands = Commands(
+            config, self._door, self._exports, holds, self._health, self._has_footage, self.replies.append, self._clock
+        )
+
+    def take(self, token: bytes, access: Access) -> list[str]:
+        """What the node does on a token's account: `status`, `export`."""
+        self.acts, self.replies = [], []
+        self._commands.take(token, access, self.replies.append)
+        self._exports.look()
+        for act in self.acts:
+            if act == "export":
+                result = {"location": "x", "seconds": 1.0, "missing_s": 0.0}
+                self._exports.stepped(ExportStep(self._release.id, "done", result=result))
+                self._exports.ended(0)
+        return self.acts
+
+    def journalled(self) -> int:
+        """How many commands the journal calls accepted; every line of it must be whole."""
+        accepted = 0
+        for entry in self._journal.read():
+            require(not isinstance(entry, BadLine), "a line of the journal that is none")
+            assert not isinstance(entry, BadLine)
+            accepted += entry.outcome is Outcome.ACCEPTED
+        return accepted
+
+    def close(self) -> None:
+        self._nonces.close()
+        self._index.close()
+
+    def _begun(self, release: Release) -> None:
+        self._release = release
+        self.acts.append("export")
+
+    def _health(self) -> Health:
+        self.acts.append("status")
+        return Health(
+            at_us=NOW_S * US, version="1", uptime_s=5, cpu_percent=3, load_1m=1, memory_used_bytes=1,
+            memory_total_bytes=2, disk_total_bytes=3, disk_free_bytes=2, archive_bytes=1, cameras={},
+        )  # fmt: skip
+
+    def _has_footage(self, camera: CameraId, interval: Interval) -> bool:
+        require(interval.end_us <= (NOW_S + 60) * US, "an export of the future is asked for")
+        return camera == "gate"
+
+
+class _Watch:
+    """Looks at each command and keeps the count; a new house now and then, for a journal grows."""
+
+    def __init__(self, folder: Path) -> None:
+        logging.disable(logging.CRITICAL)
+        self._folder = folder
+        self._inputs = self._admitted = 0
+        self._done: list[str] = []
+        self._used: set[str] = set()
+        self._house = _House(folder / "house")
+
+    def __call__(self, data: bytes) -> None:
+        if self._inputs % INPUTS_A_HOUSE == INPUTS_A_HOUSE - 1:
+            self._renew()
+        self._inputs += 1
+        token, access = made(Script(data), b"nonce-%014d" % self._inputs)
+        allowed = permitted(token, access, self._used)
+        acts = self._house.take(token, access)
+        if acts:
+            require(allowed is not None, f"an unauthorised action: {acts} by {token[:400]!r}")
+            assert allowed is not None
+            require(acts == [allowed[1]], f"{acts}, but {allowed[1]} was ordered")
+        states = [reply.state for reply in self._house.replies]
+        require(
+            len(states) <= 1 and all(len(reply.model_dump_json()) < 20_000 for reply in self._house.replies), "a flood"
+        )
+        if states and states[0] is not ReplyState.REFUSED:
+            require(allowed is not None, "a command is let in that may not be obeyed")
+            assert allowed is not None
+            self._used.add(allowed[0])
+            self._done.append(allowed[0])
+            for way in Access:
+                require(not self._house.take(token, way), "a command is obeyed twice")
+
+    def _renew(self) -> None:
+        require(self._house.journalled() == len(self._done), "an action that the journal does not know")
+        self._admitted += len(self._done)
+        (self._folder / "tally").write_text(
+            f"{self._admitted} of the first {self._inputs} inputs were permitted and done"
+        )
+        self._house.close()
+        self._used.clear()
+        self._done.clear()
+        self._house = _House(self._folder / "house")
+
+
+def _start(folder: Path) -> Check:
+    return _Watch(folder)
+
+
+def _seeds() -> Sequence[bytes]:
+    names = list(PEOPLE)
+    made = []
+    for number, name in enumerate(names):
+        for direct in (0, 0x80):
+            for action, bit in (("status", 0), ("export", 0x40)):
+                options = direct | bit | number
+                # the numbers of people begin anew in each byte of options
+                while options % len(names) != number:
+                    options += 1
+                made.append(bytes([1, options]) + _claims(name, action))
+                made.append(bytes([2, options]) + _head(name))
+    officer = names.index("archive_officer")
+    options = 0x40
+    while options % len(names) != officer:
+        options += 1
+    others: tuple[dict[str, Any], ...] = (
+        {"aud": "melitopol/node-8"}, {"iss": "mayor"}, {"exp": NOW_S + 9999}, {"iat": NOW_S + 100}, {"exp": NOW_S - 61},
+        {"jti": "n" * 16}, {"args": _EXPORT | {"start_us": 0}}, {"args": _EXPORT | {"camera": "../x"}}, {"admin": True},
+        {"args": {"a": [[[[]]]]}}, {"action": "destroy"},
+    )  # fmt: skip
+    for changed in others:
+        made.append(bytes([1, options]) + _claims("archive_officer", "export", changed))
+    made += [bytes([kind, options]) for kind in (3, 4, 5, 10, 16)]
+    made.append(bytes([5, options]) + b"\0\x90\1")
+    whole = _claims("archive_officer", "export", {"jti": "r" * 16})
+    made.append(b"\0\0" + _signed(KEYS["archive_officer"], _head("archive_officer"), whole))
+    made.append(bytes([2, options]) + b'{"alg":"none","kid":"archive_officer","typ":"edge-command+jwt"}')
+    return made
+
+
+COMMANDS = Target(
+    "commands",
+    _start,
+    _seeds,
+    (
+        b'"iss": "', b'"aud": "', b'"exp": ', b'"iat": ', b'"jti": "', FRESH, b'"action": "export"',
+        b'"action": "status"', b'"args": {', b'"kid": "', b'"alg": "EdDSA"', b'"alg": "none"', b'"alg": "HS256"',
+        b'"typ": "edge-command+jwt"', *(f'"{name}"'.encode() for name in PEOPLE), b"NaN", b"1e3", b"\\ud800", b"[" * 40,
+        b'"crit": ["b64"]', b'"b64": false',
+    ),
+    max_bytes=18_000,
+    mutate=json_with_prefix(2),
+)  # fmt: skip
+
+TARGETS = (COMMANDS,)
