@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from edge_agent import __version__
 from edge_agent.archive_alarms import ArchiveAlarms
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
+from edge_agent.buffer.hours import roll_up, seal_next
 from edge_agent.buffer.index import Index
+from edge_agent.buffer.index_facts import Loss
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
@@ -31,11 +34,13 @@ from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
 from edge_agent.clock import Clock
-from edge_agent.clock_trust import ClockTrustKeeper
+from edge_agent.clock_trust import ClockStep
+from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster, in_sight
 from edge_agent.health import NodeProbe
+from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import (
     AlarmRaised,
     CameraChanged,
@@ -45,7 +50,7 @@ from edge_agent.messages import (
     SegmentClosed,
     SegmentOpened,
 )
-from edge_agent.model import Alarm, CameraFault, CameraId, Interval, NodeAlarm
+from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause, Interval, NodeAlarm
 from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.toml_file import read_secret
@@ -75,7 +80,7 @@ from edge_agent.uplink.payloads import (
 )
 from edge_agent.uplink.topics import Topics
 from edge_agent.watchdog import Watchdog
-from edge_agent.when import from_us
+from edge_agent.when import from_us, iso_utc
 
 _log = logging.getLogger(__name__)
 RECORDER, WATCHER, EXPORTER = "recorder", "watcher", "exporter"
@@ -83,6 +88,11 @@ STOP_S = 8.0
 """What the children get to finish their files."""
 LOOP_S = 0.5
 WAIT = 'the archive is full and on_full = "stop": recording waits for room'
+ALIVE_S = 30
+LEISURE_S = 0.08
+"""Between two slices of what can wait."""
+SLICE_S = 0.02
+HOURS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +135,7 @@ class Agent:
         self._restore_holds()
         rule = rule_of(config)
         self._deleter = Deleter(config.archive_dir, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
-        self._clock_trust = ClockTrustKeeper()
+        self._clock_watch = ClockWatch(self._documents, clock, boot_id(), self._clock_stepped)
         self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
         self._archive_alarms = ArchiveAlarms(self._node_alarms, rule, clock)
         self._wait = ""
@@ -152,7 +162,7 @@ class Agent:
             config,
             self._door,
             self._exports,
-            HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, clock),
+            HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
             self.health,
             self._has_footage,
             self._broadcast,
@@ -163,8 +173,14 @@ class Agent:
         self._watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
         self._exporter: Child | None = None
         self._more_to_sweep = False
+        self._auditing = True
+        self._rolling: Iterator[object] = iter(())
+        self._leisure_at = 0.0
         self._ticker = Ticker(
             [
+                Periodic("alive", ALIVE_S, self._ledger.alive),
+                Periodic("hours", 60, self._seal_hours),
+                Periodic("receipts", 3600, self._roll_up),
                 Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
                 Periodic("retention", 30, self._keep_the_promise),
                 *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
@@ -187,7 +203,11 @@ class Agent:
         if self._deleter.must_wait():
             self._wait = WAIT
         self._recorder.look()
-        self._ledger.recover(unfinished)
+        try:
+            self._ledger.recover(unfinished)
+            self._ledger.begin(camera.camera_id for camera in self._config.camera)
+        except ArchiveError as error:
+            _log.error("the time before this start is not accounted for: %s", error)
         socket = LocalSocket(self._config.socket_path, self._take_local)
         try:
             if self._node:
@@ -207,6 +227,8 @@ class Agent:
             if self._node:
                 self._node.stop()
             self._forecaster.close()
+            with suppress(ArchiveError):
+                self._ledger.alive(ended=True)
             self._index.close()
 
     def health(self) -> Health:
@@ -236,7 +258,8 @@ class Agent:
     def _turn(self) -> None:
         """One turn of the loop: an event if there is one, then what is due."""
         try:
-            event = self._events.get(timeout=0.0 if self._more_to_sweep else self._ticker.idle_s(LOOP_S))
+            idle_s = self._ticker.idle_s(LEISURE_S if self._auditing else LOOP_S)
+            event = self._events.get(timeout=0.0 if self._more_to_sweep else idle_s)
         except queue.Empty:
             event = None
         try:
@@ -256,8 +279,24 @@ class Agent:
         except EdgeError as error:
             _log.error("%s", error)
         self._ticker.run_due()
+        self._use_leisure()
         if self._recorder.alive:
             self._watchdog.progress()
+
+    def _use_leisure(self) -> None:
+        """A short slice of what can wait, while nobody waits for the loop."""
+        now = self._clock.monotonic()
+        if not self._events.empty() or now - self._leisure_at < LEISURE_S:
+            return
+        self._leisure_at = now
+        try:
+            if self._auditing:
+                self._auditing = False  # an error ends it
+                self._auditing = self._ledger.audit(SLICE_S)
+            else:
+                next(self._rolling, None)
+        except EdgeError as error:
+            _log.error("%s", error)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -300,6 +339,9 @@ class Agent:
             case CameraChanged(camera=camera):
                 self._more_to_sweep |= message.fault is CameraFault.DISK
                 _log.info("camera %s: %s %s", camera, message.state, message.detail)
+                if message.state is CameraState.LOST:
+                    cause = message.fault.gap_cause if message.fault else GapCause.CAMERA
+                    self._ledger.lost(camera, Loss(cause, message.detail))
                 for alarm in self._cameras.recorder_says(message):
                     self._alarm(alarm)
                 if self._node:
@@ -328,6 +370,8 @@ class Agent:
             self._recorder.ended()
             self._cameras.recorder_died()
             self._ledger.recover_open()
+            for camera in self._config.camera:
+                self._ledger.lost(camera.camera_id, Loss(GapCause.PROCESS, f"the recorder ended ({code})"))
         elif child == WATCHER:
             assert self._watcher is not None
             self._watcher.ended()
@@ -463,7 +507,7 @@ class Agent:
             self._node.health(self.health())
 
     def _look_ahead(self) -> None:
-        if not self._forecaster.turn(clock_trusted=self._clock_trust.trusted):
+        if not self._forecaster.turn(clock_trusted=self._clock_watch.trusted):
             return
         ahead = self._forecaster.latest
         warn_us = round(self._config.retention.warn_days * DAY_US)
@@ -482,14 +526,15 @@ class Agent:
             self._sweep()
         finally:
             self._journal_swept()
-            self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_trust.trusted))
+            self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_watch.trusted))
 
     def _look_at_the_clock(self) -> None:
-        before = self._clock_trust.trusted
-        self._clock_trust.observe(self._clock)
-        self._ledger.clock_trusted = self._clock_trust.trusted
-        if self._clock_trust.trusted != before:
-            _log.warning("%s", self._clock_trust.reason)
+        self._clock_watch.look()
+        self._ledger.clock_trusted = self._clock_watch.trusted
+
+    def _clock_stepped(self, step: ClockStep) -> None:
+        args = {"before_us": step.before_us, "after_us": step.after_us, "synchronised": step.synchronised}
+        self._note(JournalEntry(JournalKind.CLOCK, Outcome.DONE, reason=step.words, args=args))
 
     def _look_for_room(self) -> None:
         """With `on_full = "stop"`: tell the recorder when to wait and when to go on."""
@@ -507,7 +552,7 @@ class Agent:
 
     def _sweep(self) -> None:
         self._more_to_sweep = False
-        swept = self._deleter.sweep(clock_trusted=self._clock_trust.trusted)
+        swept = self._deleter.sweep(clock_trusted=self._clock_watch.trusted)
         self._swept += swept
         self._more_to_sweep = swept.more
         self._ledger.settle()
@@ -533,6 +578,20 @@ class Agent:
             return
         if found:
             _log.error("%d holds were lost with the documents and made again from the journal", len(found))
+
+    def _seal_hours(self) -> None:
+        """Roots of the hours that are over; each is journalled, if need be at a later time."""
+        for _ in range(HOURS_AT_ONCE):
+            if seal_next(self._index, self._clock.utc_us()) is None:
+                break
+        for hour in self._index.unjournalled(HOURS_AT_ONCE):
+            reason = f"{hour.count} recordings that ended within the hour"
+            args = {"hour": iso_utc(hour.hour_us), "batch": hour.batch, "count": hour.count, "root": hour.root.hex()}
+            self._journal.append(JournalEntry(JournalKind.SEGMENTS, Outcome.DONE, reason=reason, args=args))
+            self._index.note_journalled([hour])
+
+    def _roll_up(self) -> None:
+        self._rolling = roll_up(self._index, self._clock.utc_us())
 
     def _note(self, entry: JournalEntry) -> None:
         """What is no access: recording goes on when the journal can't."""

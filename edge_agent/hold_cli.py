@@ -13,6 +13,7 @@ import typer
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
+from edge_agent.buffer.library import Library
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Config, load
 from edge_agent.desk.client import DeskClient, Patience
@@ -148,7 +149,7 @@ def _without_agent(config: Config, clock: Clock, token: bytes) -> Done:
     door = Door(people, config.audience, journal, NonceStore(config.data_dir / "nonces.sqlite", clock), clock)
     admitted = door.enter(token, Access.DIRECT)
     index = Index(config.index_path, clock)
-    orders = HoldOrders((camera.camera_id for camera in config.camera), holds, index, clock)
+    orders = _orders(config, holds, index, clock)
     try:
         done = orders.carry_out(admitted)
     except EdgeError as error:
@@ -165,11 +166,15 @@ def _told(config: Config, args: HoldsArgs, as_json: bool) -> None:
     documents = Documents(config.data_dir / "documents.json", clock, read_only=True)
     index = Index(config.index_path, clock, read_only=True)
     try:
-        cameras = (camera.camera_id for camera in config.camera)
-        done = HoldOrders(cameras, Holds(documents), index, clock).tell(args)
+        done = _orders(config, Holds(documents), index, clock).tell(args)
     finally:
         index.close()
     _print(config, done, as_json)
+
+
+def _orders(config: Config, holds: Holds, index: Index, clock: Clock) -> HoldOrders:
+    library = Library(config.archive_dir, index, (), clock)
+    return HoldOrders((camera.camera_id for camera in config.camera), holds, index, library, clock)
 
 
 def _print(config: Config, done: Done, as_json: bool) -> None:

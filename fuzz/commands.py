@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
+from edge_agent.buffer.library import Library
 from edge_agent.clock import US
 from edge_agent.config import Config
 from edge_agent.messages import ExportStep
@@ -161,7 +162,8 @@ class _House:
             documents, folder / "exports", self._journal, self._clock, self._begun, lambda _: None
         )  # fmt: skip
         self._index = Index(folder / "index.sqlite", self._clock)
-        holds = HoldOrders((CameraId("gate"),), Holds(documents), self._index, self._clock)
+        library = Library(folder, self._index, (), self._clock)
+        holds = HoldOrders((CameraId("gate"),), Holds(documents), self._index, library, self._clock)
         self._commands = Commands(
             config, self._door, self._exports, holds, self._health, self._has_footage, self.replies.append, self._clock
         )

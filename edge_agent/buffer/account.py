@@ -1,16 +1,19 @@
-"""What of an interval is there, and what exactly is missing, by the index's own knowledge."""
+"""What of a hold's interval is there, and what exactly is missing (`docs/retention.md`, "Holds")."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edge_agent.buffer.coverage import Piece, PieceState
 from edge_agent.buffer.holds import Held
-from edge_agent.buffer.index import Index, Receipt
-from edge_agent.model import CameraId, Gap, Interval, uncovered
+from edge_agent.buffer.index import Index
+from edge_agent.buffer.library import Library
+from edge_agent.buffer.promise import EARLIEST_US
+from edge_agent.model import CameraId, Interval
 
-JITTER_US = 500_000
-"""Less than this between two recordings is the camera's own jitter."""
+UNKNOWN = "unknown"
+_THERE = (PieceState.RECORDED, PieceState.OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Missing:
 
     interval: Interval
     cause: str
-    """A GapCause; `deleted`; `unknown`: not accounted for, or never recorded at all."""
+    """A GapCause; `deleted`; `outside`: the camera was not installed; `unknown`: nothing was written down about it."""
     evidence: str
     """The words of the gap; the reason of the deletion."""
 
@@ -36,21 +39,28 @@ class Account:
     missing: tuple[Missing, ...]
 
 
-def account(index: Index, camera: CameraId, interval: Interval) -> Account:
+def account(library: Library, camera: CameraId, interval: Interval) -> Account:
     """Account for an interval that is past; ArchiveError when the index can't be read."""
-    segments = index.segments(camera, interval)
-    holes = uncovered(interval, (segment.interval for segment in segments), JITTER_US)
-    missing: list[Missing] = []
-    if holes:
-        gaps, receipts = index.gaps(camera, interval), index.receipts(camera, interval)
-        missing = [piece for hole in holes for piece in explained(hole, receipts, gaps)]
+    # A day is looked into for files; nothing was recorded before there was this product.
+    looked = interval.clipped(Interval(EARLIEST_US, max(interval.end_us, EARLIEST_US)))
+    pieces = library.coverage(camera, looked)
     return Account(
         camera,
         interval,
-        recorded_s=interval.seconds - sum(piece.interval.seconds for piece in missing),
-        size_bytes=sum(segment.size_bytes for segment in segments),
-        missing=tuple(missing),
+        recorded_s=sum(piece.interval.seconds for piece in pieces if piece.state in _THERE),
+        size_bytes=sum(segment.size_bytes for segment in library.segments(camera, looked)),
+        missing=tuple(_missing(piece) for piece in pieces if piece.state not in _THERE),
     )
+
+
+def _missing(piece: Piece) -> Missing:
+    match piece.state:
+        case PieceState.DELETED:
+            return Missing(piece.interval, "deleted", piece.reason)
+        case PieceState.GAP:
+            return Missing(piece.interval, piece.cause or UNKNOWN, piece.evidence)
+        case _:
+            return Missing(piece.interval, str(piece.state), "")
 
 
 def missing_by_cause(accounts: Iterable[Account]) -> dict[str, float]:
@@ -65,40 +75,3 @@ def missing_by_cause(accounts: Iterable[Account]) -> dict[str, float]:
 def held_bytes(index: Index, held: Held, camera: CameraId) -> int:
     """What holds keep of a camera just now."""
     return sum(index.size_within(camera, interval) for interval in held.intervals(camera))
-
-
-def explained(hole: Interval, receipts: Sequence[Receipt], gaps: Sequence[Gap]) -> list[Missing]:
-    """A hole cut by its causes: what was deleted, what was never recorded, and what nobody accounts for."""
-    pieces = [Missing(r.segment.interval.clipped(hole), "deleted", r.reason) for r in receipts]
-    pieces += [Missing(gap.interval.clipped(hole), str(gap.cause), gap.evidence) for gap in gaps]
-    found: list[Missing] = []
-    reached = hole.start_us
-    for piece in sorted(pieces, key=lambda piece: piece.interval):
-        start_us, end_us = max(piece.interval.start_us, reached), piece.interval.end_us
-        if end_us <= start_us:
-            continue
-        if start_us - reached > JITTER_US:
-            found.append(Missing(Interval(reached, start_us), "unknown", ""))
-        else:
-            start_us = reached
-        found.append(Missing(Interval(start_us, end_us), piece.cause, piece.evidence))
-        reached = end_us
-    if hole.end_us - reached > JITTER_US or not found:
-        found.append(Missing(Interval(reached, hole.end_us), "unknown", ""))
-    return _joined(found)
-
-
-def _joined(pieces: Iterable[Missing]) -> list[Missing]:
-    """Neighbours of the same cause as one: ten days of deleted minutes are one line."""
-    found: list[Missing] = []
-    for piece in pieces:
-        last = found[-1] if found else None
-        if (
-            last is not None
-            and (last.cause, last.evidence) == (piece.cause, piece.evidence)
-            and piece.interval.start_us - last.interval.end_us <= JITTER_US
-        ):
-            found[-1] = Missing(Interval(last.interval.start_us, piece.interval.end_us), last.cause, last.evidence)
-        else:
-            found.append(piece)
-    return found

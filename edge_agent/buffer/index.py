@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_agent.buffer.index_marks import IndexMarks
+from edge_agent.buffer.index_past import IndexPast, Receipt
 from edge_agent.buffer.index_rows import COLUMNS, KEY, key_of, row_of, segment_of
 from edge_agent.buffer.index_schema import INSERT
-from edge_agent.buffer.segments import SegmentName
+from edge_agent.buffer.segments import DAY_US, SegmentName
 from edge_agent.model import CameraId, Interval, Segment
+
+__all__ = ["COLUMNS", "DeleteReason", "Holdings", "Index", "Receipt", "segment_of"]
 
 _REPLACE = (
     " ON CONFLICT (camera, start_us, sequence) DO UPDATE SET end_us = excluded.end_us,"
@@ -33,16 +36,6 @@ class DeleteReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What remains of a deleted recording."""
-
-    segment: Segment
-    reason: str
-    """A DeleteReason, followed by the id of the hold that had kept it beyond its time, if one had."""
-    deleted_us: int
-
-
-@dataclass(frozen=True, slots=True)
 class Holdings:
     """What the archive holds of one camera, or of all."""
 
@@ -52,7 +45,7 @@ class Holdings:
     last_us: int | None
 
 
-class Index(IndexMarks):
+class Index(IndexMarks, IndexPast):
     """The SQLite file; every method raises ArchiveError when the disk refuses."""
 
     def add(self, segments: Iterable[Segment], *, known_stay: bool = False, clock_trusted: bool = True) -> None:
@@ -102,11 +95,26 @@ class Index(IndexMarks):
             rows = [self._db.execute(query, key_of(path)).fetchone() for path in paths]
         return [segment_of(row) for row in rows if row is not None]
 
-    def unhashed(self, limit: int) -> list[Segment]:
-        """Segments whose SHA-256 is still to be computed."""
-        query = f"SELECT {COLUMNS} FROM segment WHERE sha256 IS NULL AND doomed IS NULL LIMIT ?"
+    def days(self, camera: CameraId) -> list[int]:
+        """UTC days (since 1970) on which recordings of a camera begin."""
+        found: list[int] = []
+        query = "SELECT min(start_us) FROM segment WHERE camera = ? AND start_us >= ?"
         with self._errors():
-            return [segment_of(row) for row in self._db.execute(query, (limit,))]
+            after_us = 0
+            while (first := self._db.execute(query, (camera, after_us)).fetchone()[0]) is not None:
+                found.append(first // DAY_US)
+                after_us = (found[-1] + 1) * DAY_US
+        return found
+
+    def unhashed(self, after: str | None = None) -> Segment | None:
+        """The next segment whose SHA-256 is still to be computed, after that path."""
+        query = (
+            f"SELECT {COLUMNS} FROM segment WHERE sha256 IS NULL AND doomed IS NULL"
+            " AND (camera, start_us, sequence) > (?, ?, ?) ORDER BY camera, start_us, sequence LIMIT 1"
+        )
+        with self._errors():
+            row = self._db.execute(query, key_of(after) if after else ("", 0, 0)).fetchone()
+        return None if row is None else segment_of(row)
 
     def note_hash(self, segment: Segment, sha256: str) -> None:
         with self._transaction() as db:
@@ -123,14 +131,20 @@ class Index(IndexMarks):
         with self._errors():
             return Holdings(*self._db.execute(query, (camera,)).fetchone())
 
-    def last_end_us(self, camera: CameraId) -> int | None:
-        """End of the newest known time of a camera: recorded, or accounted for as a gap."""
-        query = (
-            "SELECT max(last) FROM (SELECT max(end_us) AS last FROM segment WHERE camera = ?1"
-            " UNION ALL SELECT max(end_us) FROM gap WHERE camera = ?1)"
-        )
+    def last_end_us(self, camera: CameraId, before_us: int | None = None) -> int | None:
+        """End of the newest known time of a camera, recorded or accounted for as a gap; of what began before then."""
+        if before_us is None:
+            parts = [f"SELECT max(end_us) AS last FROM {table} WHERE camera = ?1" for table in ("segment", "gap")]
+        else:
+            # by the newest start, so that a recording from a clock that ran ahead hides nothing
+            parts = [
+                f"SELECT * FROM (SELECT end_us AS last FROM {table} WHERE camera = ?1 AND start_us < ?2"
+                " ORDER BY start_us DESC LIMIT 1)"
+                for table in ("segment", "gap", "receipt")
+            ]
         with self._errors():
-            row = self._db.execute(query, (camera,)).fetchone()
+            query = f"SELECT max(last) FROM ({' UNION ALL '.join(parts)})"
+            row = self._db.execute(query, (camera,) if before_us is None else (camera, before_us)).fetchone()
         return None if row[0] is None else int(row[0])
 
     def doom(self, going: Iterable[tuple[Segment, str]]) -> None:
@@ -158,14 +172,3 @@ class Index(IndexMarks):
                 rows,
             )
             db.executemany(f"DELETE FROM segment WHERE {KEY}", [row[2:] for row in rows])
-
-    def receipts(self, camera: CameraId, interval: Interval) -> list[Receipt]:
-        """Of recordings that overlap the interval, as far as they were not rolled up."""
-        query = (
-            "SELECT camera, start_us, sequence, end_us, size_bytes, sha256, reason, deleted_us FROM receipt"
-            " WHERE camera = ?1 AND start_us > ?2 - (SELECT longest_us FROM camera WHERE camera = ?1)"
-            " AND start_us < ?3 AND end_us > ?2 ORDER BY start_us, sequence"
-        )
-        with self._errors():
-            rows = self._db.execute(query, (camera, interval.start_us, interval.end_us)).fetchall()
-        return [Receipt(segment_of((*row[:5], None, row[5], 0, None, None)), row[6], row[7]) for row in rows]

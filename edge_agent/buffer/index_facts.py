@@ -21,8 +21,8 @@ class Loss:
 class Installed:
     """From when to when a camera belongs to the node; None: not noted, or it still does."""
 
-    since_us: int | None
-    until_us: int | None
+    since_us: int | None = None
+    until_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,17 @@ class IndexFacts(IndexStore):
             db.executemany("INSERT OR IGNORE INTO camera (camera) VALUES (?)", [(row[0],) for row in rows])
             db.executemany("INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?, ?)", rows)
 
+    def trim_gaps(self, camera: CameraId, at_us: int) -> None:
+        """Something was recorded then: a gap over it, left by a clock that was ahead, ends there."""
+        over = (camera, at_us, at_us)
+        with self._errors():
+            found = self._db.execute("SELECT 1 FROM gap WHERE camera = ? AND start_us <= ? AND end_us > ?", over)
+            if found.fetchone() is None:
+                return
+        with self._transaction() as db:
+            db.execute("DELETE FROM gap WHERE camera = ? AND start_us = ? AND end_us > ?", over)
+            db.execute("UPDATE gap SET end_us = ? WHERE camera = ? AND start_us < ? AND end_us > ?", (at_us, *over))
+
     def gaps(self, camera: CameraId, interval: Interval) -> list[Gap]:
         query = (
             "SELECT camera, start_us, end_us, cause, evidence FROM gap"
@@ -71,7 +82,7 @@ class IndexFacts(IndexStore):
     def installed(self, camera: CameraId) -> Installed:
         with self._errors():
             row = self._db.execute("SELECT since_us, until_us FROM camera WHERE camera = ?", (camera,)).fetchone()
-        return Installed(*row) if row else Installed(None, None)
+        return Installed(*row) if row else Installed()
 
     def note_installed(self, camera: CameraId, installed: Installed) -> None:
         query = (

@@ -1,4 +1,4 @@
-"""A segment's row and back."""
+"""Segments as the index's rows and back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def row_of(segment: Segment) -> tuple[object, ...]:
 
 
 def key_of(path: str) -> tuple[str, int, int]:
-    """What a row is found by; ArchiveError for what is no segment's path."""
+    """What `KEY` asks for; ArchiveError when the path is none of the archive's."""
     name = SegmentName.parse(path)
     if name is None:
         raise ArchiveError(f"{path} is no segment of the archive")

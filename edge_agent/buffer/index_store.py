@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_agent.buffer.index_schema import SCHEMA
@@ -22,16 +22,14 @@ class IndexStore:
         self._sound = True
         self._db = open_database(path, SCHEMA, clock, read_only=read_only)
         if not read_only:
-            with self._transaction():
+            with suppress(sqlite3.Error):  # a full disk must not keep the agent from making room
                 self._note_clean(False)
 
     def close(self) -> None:
         """In order: the next one to open it need not look for damage.  Closing again does nothing."""
-        try:
+        with suppress(sqlite3.Error):  # closed already, or its disk is full: it is looked through next time
             if not self._read_only and self._sound:
                 self._note_clean(True)
-        except sqlite3.Error:
-            pass  # closed already, or its disk is full: it is looked through next time
         self._db.close()
 
     def _note_clean(self, clean: bool) -> None:

@@ -1,7 +1,8 @@
 """Accounts for every second of every camera: what the recorder says and what the files say, into the index.
 
 Owned by the agent's main thread.  `reconcile` at start and `recover` after a recorder's death come before that
-recorder's successor speaks, so that a gap always begins where the last readable frame ended.
+recorder's successor speaks, so that a gap always begins where the last readable frame ended.  `begin` then accounts for
+the time before this run of the agent.
 """
 
 from __future__ import annotations
@@ -9,11 +10,16 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from edge_agent.buffer.index import DeleteReason, Index
-from edge_agent.buffer.segments import SegmentName, enter, examine, mark_torn, scan
-from edge_agent.clock import Clock
+from edge_agent.buffer import day_log
+from edge_agent.buffer.coverage import TOLERANCE_US
+from edge_agent.buffer.index import Index
+from edge_agent.buffer.index_facts import Installed, Life, Loss
+from edge_agent.buffer.reconcile import Reconciler
+from edge_agent.buffer.segments import SegmentName, enter, examine, look, mark_torn
+from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
 from edge_agent.messages import SegmentOpened
@@ -21,48 +27,134 @@ from edge_agent.model import CameraId, Gap, GapCause, Interval, Segment
 from edge_agent.trust.age import Identity, NoIdentityError
 
 _log = logging.getLogger(__name__)
-TOLERANCE_US = 500_000
-"""Less than this between two segments is the camera's own jitter, not a gap."""
 
 EMPTY_BYTES = 128 << 10
 """A larger file without a picture is damaged rather than just begun, and is not removed."""
+INSTALL_US = 60 * US
+"""A camera whose first picture comes so soon is installed with it."""
+LEFT_US = 60 * US
+"""A file that nothing was written to for so long, and that nobody said is open, was left by a crash."""
+_REBOOTED = "the node was off: it booted anew"
+_STOPPED = "the agent was not running"
+_AHEAD = Loss(GapCause.CLOCK, "the clock was set ahead over this time")
+_ANEW = Loss(GapCause.PROCESS, "the recorder was started anew")
 
 
-def split_gap(camera: CameraId, hole: Interval, opened: SegmentOpened, agent_start_us: int) -> list[Gap]:
-    """The causes of a hole before a segment: the agent was not there at first, then what the recorder says."""
-    cause, evidence = opened.lost or GapCause.PROCESS, opened.evidence or "the recorder was started anew"
-    if agent_start_us <= hole.start_us:
-        return [Gap(camera, hole.start_us, hole.end_us, cause, evidence)]
-    off = Gap(camera, hole.start_us, min(agent_start_us, hole.end_us), GapCause.NODE_OFF, "the agent was not running")
-    if hole.end_us - agent_start_us <= TOLERANCE_US:
-        return [Gap(camera, off.start_us, hole.end_us, off.cause, off.evidence)]
-    return [off, Gap(camera, off.end_us, hole.end_us, cause, evidence)]
+def boot_id() -> str:
+    """The kernel's name of this boot; empty where it gives none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def before_start(camera: CameraId, hole: Interval, before: Life | None, loss: Loss | None, boot: str) -> list[Gap]:
+    """The causes of a hole that ends with the agent's start: what was lost while the one before lived, then nothing
+    ran; exactly as long as the hole."""
+    alive_us = hole.start_us if before is None or loss is None else before.alive_us
+    off_us = min(max(alive_us, hole.start_us), hole.end_us)
+    if off_us - hole.start_us <= TOLERANCE_US:
+        off_us = hole.start_us
+    elif hole.end_us - off_us <= TOLERANCE_US:
+        off_us = hole.end_us
+    gaps = []
+    if off_us > hole.start_us and loss is not None:
+        gaps.append(Gap(camera, hole.start_us, off_us, loss.cause, loss.evidence))
+    if off_us < hole.end_us:
+        words = _REBOOTED if before is not None and before.boot != boot else _STOPPED
+        gaps.append(Gap(camera, off_us, hole.end_us, GapCause.NODE_OFF, words))
+    return gaps
 
 
 class Ledger:
-    """Writes segments, gaps and receipts as they become known."""
+    """Writes segments, gaps, losses and the agent's runs as they become known."""
 
-    def __init__(self, root: Path, index: Index, identities: Sequence[Identity], clock: Clock) -> None:
+    def __init__(
+        self, root: Path, index: Index, identities: Sequence[Identity], clock: Clock, boot: str | None = None
+    ) -> None:
         self._root = root
         self._index = index
         self._identities = identities
         self._clock = clock
+        self._boot = boot_id() if boot is None else boot
         self._started_us = clock.utc_us()
+        self._started = clock.monotonic()
+        self._begun = False
         self.clock_trusted = True
         """Whether what comes in now is told by a clock that can be trusted (`docs/retention.md`)."""
         self._open: dict[CameraId, str] = {}
+        self._lost: dict[CameraId, Loss] = {}
         self._owed_segments: list[Segment] = []
         self._owed_gaps: list[Gap] = []
+        self._left: list[str] = []
+        self._reconciler = Reconciler(root, index, clock, self._found, self._left.extend)
+
+    def reconcile(self) -> list[str]:
+        """Make the index agree with the newest folders; returns the unfinished files there, for `recover`.
+
+        A disk that refuses costs no start: what was found stays owed.
+        """
+        try:
+            self._reconciler.newest()
+        except ArchiveError as error:
+            _log.error("comparing the archive with its index: %s", error)
+        left = self._left.copy()
+        self._left.clear()
+        return left
+
+    def begin(self, cameras: Iterable[CameraId]) -> None:
+        """Account for the time before this run, of all cameras; these are configured now."""
+        configured, before, losses = set(cameras), self._index.last_life(), self._index.losses()
+        for camera in sorted({*self._index.cameras(), *configured}):
+            installed = self._index.installed(camera)
+            last = self._last_end_us(camera, self._started_us)
+            if camera not in configured:
+                if installed.until_us is None:
+                    ended = max(last or 0, installed.since_us or 0) or self._started_us
+                    self._index.note_installed(camera, Installed(installed.since_us, ended))
+            elif installed.until_us is not None:
+                if self._started_us > installed.until_us:
+                    words = "the camera was not in the configuration"
+                    self._owed_gaps.append(Gap(camera, installed.until_us, self._started_us, GapCause.MODE, words))
+                self._index.note_installed(camera, Installed(installed.since_us, None))
+            elif last is None and installed.since_us is None:
+                self._index.note_installed(camera, Installed(self._started_us, None))
+            else:
+                begins = max(last or 0, installed.since_us or 0)
+                if self._started_us - begins > TOLERANCE_US:
+                    hole = Interval(begins, self._started_us)
+                    self._owed_gaps += before_start(camera, hole, before, losses.get(camera), self._boot)
+            self._index.note_loss(camera, None)
+        self.settle()
+        self._begun = True
+        self.alive()
+
+    def alive(self, *, ended: bool = False) -> None:
+        """A sign of life, to be given every now and then; the last one when the agent ends in order."""
+        if self._begun:
+            self._index.note_life(Life(self._started_us, self._clock.utc_us(), ended, self._boot))
 
     def opened(self, message: SegmentOpened) -> list[Gap]:
         """A file was begun; the gaps before it, entered and returned."""
-        self._open[message.camera] = message.path
-        last = self._last_end_us(message.camera)
-        if last is None or message.start_us - last <= TOLERANCE_US:
-            return []
-        gaps = split_gap(message.camera, Interval(last, message.start_us), message, self._started_us)
+        camera, before = message.camera, self._open.get(message.camera)
+        self._open[camera] = message.path
+        if before is not None and before != message.path:
+            self._take_in(before)
+        loss = Loss(message.lost, message.evidence) if message.lost else self._lost.get(camera)
+        self._index.trim_gaps(camera, message.start_us)
+        begins = self._last_end_us(camera, message.start_us)
+        if begins is None:
+            begins = self._first(camera, message.start_us, loss)
+        if begins >= self._started_us and message.start_us - begins > self._lived_us() + INSTALL_US:
+            loss = _AHEAD
+        gaps = []
+        if message.start_us - begins > TOLERANCE_US:
+            cause, evidence = (loss or _ANEW).cause, (loss or _ANEW).evidence
+            gaps.append(Gap(camera, begins, message.start_us, cause, evidence))
         self._owed_gaps += gaps
         self.settle()
+        if self._lost.pop(camera, None) is not None:
+            self._index.note_loss(camera, None)
         return gaps
 
     def closed(self, segment: Segment) -> None:
@@ -71,39 +163,35 @@ class Ledger:
         self._owed_segments.append(segment)
         self.settle()
 
+    def lost(self, camera: CameraId, loss: Loss) -> None:
+        """Nothing is recorded of a camera any more; of several losses before the next file the first is kept."""
+        if camera not in self._lost:
+            self._lost[camera] = loss
+            self._index.note_loss(camera, loss)
+
     def settle(self) -> None:
         """Enter what is known but not yet in the index; ArchiveError when the disk refuses, then it stays owed."""
         if self._owed_segments:
             self._index.add(self._owed_segments, clock_trusted=self.clock_trusted)
             self._owed_segments.clear()
-        while self._owed_gaps:
-            self._index.add_gap(self._owed_gaps[0])
-            del self._owed_gaps[0]
+        if self._owed_gaps:
+            self._index.add_gaps(self._owed_gaps)
+            self._owed_gaps.clear()
 
     def recover_open(self) -> list[Segment]:
-        """The recorder died: enter what it left unfinished, up to the last whole fragment."""
+        """The recorder died: enter what it left, unfinished files up to their last whole fragment."""
         left = [path for path in self._open.values() if (self._root / path).is_file()]
         self._open.clear()
-        return self.recover(left)
+        return self.recover(dict.fromkeys([*left, *self.reconcile()]))
 
-    def reconcile(self) -> list[str]:
-        """Make the index agree with the files' outsides; returns the unfinished ones, for `recover`."""
-        known = self._index.paths()
-        fresh: list[Segment] = []
-        unfinished: list[str] = []
-        for found in scan(self._root):
-            if found.path in known:
-                del known[found.path]
-            elif (segment := found.segment()) is not None:
-                fresh.append(segment)
-            else:
-                unfinished.append(found.path)
-        self._index.add(fresh)
-        if fresh:
-            _log.info("the archive holds %d recordings that the index did not know: entered", len(fresh))
-        if known:
-            self._vanished(known)
-        return unfinished
+    def audit(self, budget_s: float) -> bool:
+        """A slice of comparing all of the archive with the index; false when that is done."""
+        more = self._reconciler.step(budget_s)
+        if self._left:
+            left = [path for path in self._left if self._is_left(path)]
+            self._left.clear()
+            self.recover(left)
+        return more
 
     def recover(self, paths: Iterable[str]) -> list[Segment]:
         """Enter torn files for what can be read of them; one that can't be read stays as it is, and is told."""
@@ -122,11 +210,49 @@ class Ledger:
         self.settle()
         return recovered
 
-    def _last_end_us(self, camera: CameraId) -> int | None:
-        ends = [segment.end_us for segment in self._owed_segments if segment.camera == camera]
-        ends += [gap.end_us for gap in self._owed_gaps if gap.camera == camera]
-        known = self._index.last_end_us(camera)
+    def _found(self, segments: list[Segment]) -> None:
+        """By the reconciler; one that became known meanwhile is known better."""
+        try:
+            self._index.add(segments, known_stay=True)
+        except ArchiveError:
+            self._owed_segments += segments
+            raise
+
+    def _lived_us(self) -> int:
+        return round((self._clock.monotonic() - self._started) * US)
+
+    def _first(self, camera: CameraId, start_us: int, loss: Loss | None) -> int:
+        """Where the account of a camera begins that nothing is known of yet."""
+        installed = self._index.installed(camera)
+        since = installed.since_us
+        if since is None or since > start_us or (loss is None and start_us - since <= INSTALL_US):
+            since = start_us
+            self._index.note_installed(camera, Installed(since, installed.until_us))
+        return since
+
+    def _last_end_us(self, camera: CameraId, before_us: int) -> int | None:
+        ends = [s.end_us for s in self._owed_segments if s.camera == camera and s.start_us < before_us]
+        ends += [gap.end_us for gap in self._owed_gaps if gap.camera == camera and gap.start_us < before_us]
+        known = self._index.last_end_us(camera, before_us)
         return max(ends if known is None else [*ends, known], default=None)
+
+    def _take_in(self, path: str) -> None:
+        """A file whose end nobody told, for the recorder's messages did not all fit: it says so itself."""
+        name = SegmentName.parse(path)
+        found = look(self._root, name, day_log.read((self._root / path).parent)) if name else None
+        segment = found.segment() if found else None
+        if segment is not None:
+            self._owed_segments.append(segment)
+            with suppress(ArchiveError):
+                self.settle()
+
+    def _is_left(self, path: str) -> bool:
+        """Not one that the recorder is writing now."""
+        name = SegmentName.parse(path)
+        found = look(self._root, name, {}) if name and path not in self._open.values() else None
+        if found is None:
+            return False
+        return found.closed or found.modified_us < min(self._started_us, self._clock.utc_us() - LEFT_US)
 
     def _torn(self, path: str) -> Segment | None:
         name = SegmentName.parse(path)
@@ -154,11 +280,6 @@ class Ledger:
         segment = Segment(name.camera, path, name.start_us, end_us, size, frames, digest, torn=True)
         enter(file, segment)
         return segment
-
-    def _vanished(self, known: Iterable[str]) -> None:
-        gone = self._index.by_path(known)
-        _log.error("%d recordings vanished without the agent's doing, %s first", len(gone), gone[0].path)
-        self._index.gone([(segment, DeleteReason.MISSING) for segment in gone], self._clock.utc_us())
 
 
 def _sha256(path: Path) -> str:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from edge_agent.buffer.coverage import Deleted, Known, Piece, coverage
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.segments import OPEN_MODE, SegmentName
 from edge_agent.clock import US, Clock
@@ -80,6 +81,36 @@ class Library:
             if segment.path not in known and segment.interval.overlaps(interval)
         ]
         return sorted([*indexed, *found], key=lambda segment: (segment.start_us, segment.path))
+
+    def coverage(self, camera: CameraId, interval: Interval) -> list[Piece]:
+        """What became of every moment of the interval; the pieces tile it."""
+        index, now_us = self._index, self._clock.utc_us()
+        recorded = self.segments(camera, interval)
+        deleted = [
+            *(Deleted(one.segment.interval, one.reason, one.deleted_us) for one in index.receipts(camera, interval)),
+            *(
+                Deleted(span, one.reason, one.last_deleted_us)
+                for one in index.rolled(camera, interval)
+                for span in one.spans
+                if span.overlaps(interval)
+            ),
+            *(Deleted(one.interval, reason, now_us) for one, reason in index.doomed() if one.camera == camera),
+        ]
+        newest = [end for end in (index.last_end_us(camera, now_us), *self._newest(camera, now_us)) if end is not None]
+        known = Known(
+            now_us,
+            [segment.interval for segment in recorded],
+            deleted,
+            index.gaps(camera, interval),
+            index.losses().get(camera),
+            max(newest, default=None),
+            index.installed(camera),
+        )
+        return coverage(interval, known)
+
+    def _newest(self, camera: CameraId, now_us: int) -> list[int]:
+        """The end of the file being written."""
+        return [segment.end_us for segment in self._unfinished(camera, Interval(now_us, now_us))]
 
     def sources(self, camera: CameraId, interval: Interval) -> list[SealedSegment]:
         return [SealedSegment(segment, self._root, self._identities) for segment in self.segments(camera, interval)]

@@ -155,7 +155,9 @@ class SegmentWriter:
             current.file.abandon(None)
             return
         try:
-            segment = current.file.close(max(end_us, current.file.name.start_us), current.frames, damaged, clock)
+            segment = current.file.close(
+                max(end_us, current.file.name.start_us), current.frames, damaged=damaged, clock=clock
+            )
         except ArchiveError as error:
             self._failed(error)
             return

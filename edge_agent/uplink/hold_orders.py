@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from edge_agent.buffer.account import Account, account, held_bytes, missing_by_cause
 from edge_agent.buffer.holds import Holds, hold_id, span
 from edge_agent.buffer.index import Index
+from edge_agent.buffer.library import Library
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError, NotFoundError, UsageError
 from edge_agent.model import CameraId, Hold, Interval
@@ -37,10 +38,11 @@ class Done:
 class HoldOrders:
     """Owned by whoever owns the holds and the index."""
 
-    def __init__(self, cameras: Iterable[CameraId], holds: Holds, index: Index, clock: Clock) -> None:
+    def __init__(self, cameras: Iterable[CameraId], holds: Holds, index: Index, library: Library, clock: Clock) -> None:
         self._cameras = tuple(cameras)
         self._holds = holds
         self._index = index
+        self._library = library
         self._clock = clock
 
     def carry_out(self, admitted: Admitted) -> Done:
@@ -93,7 +95,7 @@ class HoldOrders:
         """Of each camera, up to now."""
         now_us = self._clock.utc_us()
         past = span(hold).clipped(Interval(0, now_us))
-        return [] if past.empty else [account(self._index, camera, past) for camera in hold.cameras or self._known()]
+        return [] if past.empty else [account(self._library, camera, past) for camera in hold.cameras or self._known()]
 
     def _known(self) -> list[CameraId]:
         return sorted({*self._cameras, *self._index.cameras()})

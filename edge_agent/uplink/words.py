@@ -56,7 +56,8 @@ def release_done(location: str, seconds: float, missing_s: float) -> Words:
 
 _CAUSES = {
     "deleted": ("знищено", "deleted"),
-    "unknown": ("не записувалося", "never recorded"),
+    "unknown": ("невідомо чому", "nobody knows why"),
+    "outside": ("камери ще не було", "camera not installed"),
     "camera": ("камера", "camera"),
     "network": ("мережа", "network"),
     "node_off": ("вузол вимкнено", "node off"),

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.buffer.account import account, explained, held_bytes
+from edge_agent.buffer.account import account, held_bytes
+from edge_agent.buffer.coverage import UNKNOWN, UNTOLD
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Held, Holds, hold_id, merged
-from edge_agent.buffer.index import DeleteReason, Index, Receipt
+from edge_agent.buffer.index import DeleteReason, Index
+from edge_agent.buffer.index_facts import Installed
+from edge_agent.buffer.library import Library
 from edge_agent.buffer.promise import UNDATED, Aged
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
@@ -117,28 +120,15 @@ def test_a_hold_over_footage_that_went_says_exactly_what_is_missing(tmp_path: Pa
     index.add(recorded)
     index.add_gap(Gap(GATE, at(3), at(4), GapCause.NETWORK, "no answer"))
     index.gone([(one, DeleteReason.SPACE) for one in recorded[:2]], at(50))
-    told = account(index, GATE, Interval(at(0.5), at(8)))
+    index.note_installed(GATE, Installed(at(0), None))
+    told = account(Library(tmp_path, index, (), HandClock(at(60))), GATE, Interval(at(-1), at(8)))
     assert [(p.interval, p.cause, p.evidence) for p in told.missing] == [
-        (Interval(at(0.5), at(2)), "deleted", "space"),
+        (Interval(at(-1), at(0)), "outside", ""),
+        (Interval(at(0), at(2)), "deleted", "space"),
         (Interval(at(3), at(4)), "network", "no answer"),
-        (Interval(at(4), at(5)), "unknown", ""),
-        (Interval(at(7), at(8)), "unknown", ""),
+        (Interval(at(4), at(5)), "unknown", UNKNOWN),
+        (Interval(at(7), at(8)), "unknown", UNTOLD),
     ]
     assert told.recorded_s == pytest.approx(180)
     assert held_bytes(index, Held([hold(at(2.5), at(5.5), GATE)]), GATE) == 200
     index.close()
-
-
-@given(spans, st.lists(spans, max_size=6), st.lists(spans, max_size=6))
-def test_every_moment_of_a_hole_is_explained_once(hole: Interval, gone: list[Interval], lost: list[Interval]) -> None:
-    second = Interval(hole.start_us * US, hole.end_us * US)
-    receipts = [Receipt(segment(one.start_us * US, one.end_us * US), "age", 1) for one in gone]
-    gaps = [Gap(GATE, one.start_us * US, one.end_us * US, GapCause.CAMERA, "") for one in lost]
-    pieces = explained(second, receipts, gaps)
-    assert pieces[0].interval.start_us == second.start_us
-    assert pieces[-1].interval.end_us == second.end_us
-    assert all(one.interval.end_us == other.interval.start_us for one, other in itertools.pairwise(pieces))
-    for piece in pieces:
-        middle = (piece.interval.start_us + piece.interval.end_us) // 2
-        known = any(one.start_us * US <= middle < one.end_us * US for one in (*gone, *lost))
-        assert (piece.cause != "unknown") == known

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import DeleteReason, Index
+from edge_agent.buffer.library import Library
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError, NotFoundError, UsageError
@@ -45,7 +46,8 @@ class Node:
         self.documents = Documents(folder / "documents.json", self.clock)
         self.holds = Holds(self.documents)
         self.index = Index(folder / "index.sqlite", self.clock)
-        self.orders = HoldOrders([GATE, CameraId("yard")], self.holds, self.index, self.clock)
+        library = Library(folder / "archive", self.index, (), self.clock)
+        self.orders = HoldOrders([GATE, CameraId("yard")], self.holds, self.index, library, self.clock)
 
     def admitted(self, args: CommandArgs, who: str = OFFICER, access: Access = Access.DIRECT) -> Admitted:
         return self.door.enter(sign(KEY, who, "town/n1", args, self.clock.utc_us()), access)
