@@ -126,16 +126,17 @@ class Reader(threading.Thread):
         self._rounds = rounds
 
     def run(self) -> None:
-        source = self._make()
-        with reported(self.name, self._feed):
+        with reported(self.name, self._feed), contextlib.ExitStack() as stack:
+            source = self._make()
+            stack.callback(source.close)
             self._feed.opened(source.open())
             if isinstance(source, PolledSource):
+                stack.pop_all()
                 self._rounds.add(self.name, source, self._feed)
                 return
             for packet in source.packets():
                 if not self._feed.put([packet]):
-                    break
-        source.close()
+                    return
 
 
 class Rounds(threading.Thread):

@@ -98,13 +98,20 @@ def test_an_abandoned_reader_gives_up_with_its_next_packet() -> None:
     assert feed.take(0) == []
 
 
-def test_a_defect_of_a_source_is_a_broken_camera_without_its_words() -> None:
-    class Defect(Hanging):
-        def open(self) -> StreamInfo:
-            raise RuntimeError("rtsp://user:password@camera")
+class Defect(Hanging):
+    def open(self) -> StreamInfo:
+        raise RuntimeError("rtsp://user:password@camera")
 
+
+class Unmade(Hanging):
+    def __init__(self) -> None:
+        raise RuntimeError("rtsp://user:password@camera")
+
+
+@pytest.mark.parametrize("defect", [Defect, Unmade])
+def test_a_defect_of_a_source_is_a_broken_camera_without_its_words(defect: type[Hanging]) -> None:
     feed = Feed()
-    reader = Reader("gate", Defect, feed, ROUNDS)
+    reader = Reader("gate", defect, feed, ROUNDS)
     reader.start()
     reader.join(5)
     with pytest.raises(CameraFailed, match=r"reading failed \(RuntimeError\)") as failed:
