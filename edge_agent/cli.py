@@ -13,7 +13,9 @@ from edge_agent.archive_cli import archive_app
 from edge_agent.check_cli import check
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
+from edge_agent.forecast_cli import archive_forecast
 from edge_agent.hold_cli import hold_app
+from edge_agent.plan_cli import plan
 from edge_agent.probe_cli import probe_command
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
 
@@ -24,6 +26,8 @@ app.add_typer(archive_app)
 app.add_typer(hold_app)
 for command in (check, coverage, proof, rebuild):
     archive_app.command()(command)
+archive_app.command("forecast")(archive_forecast)
+app.command("plan")(plan)
 app.command("probe")(probe_command)
 
 
