@@ -102,6 +102,8 @@ class Ledger:
         self._started_us = clock.utc_us()
         self._started = clock.monotonic()
         self._begun = False
+        self.clock_trusted = True
+        """Whether what comes in now is told by a clock that can be trusted (`docs/retention.md`)."""
         self._open: dict[CameraId, str] = {}
         self._lost: dict[CameraId, Loss] = {}
         self._owed_segments: list[Segment] = []
@@ -205,7 +207,7 @@ class Ledger:
     def settle(self) -> None:
         """Enter what is known but not yet in the index; ArchiveError when the disk refuses, then it stays owed."""
         if self._owed_segments:
-            self._index.add(self._owed_segments)
+            self._index.add(self._owed_segments, clock_trusted=self.clock_trusted)
             self._owed_segments.clear()
         if self._owed_gaps:
             self._index.add_gaps(self._owed_gaps)

@@ -44,6 +44,8 @@ class JournalKind(StrEnum):
     GAPS = "gaps"
     """Gaps of a camera that ended."""
     DELETION = "deletion"
+    CLOCK = "clock"
+    """Somebody set the node's clock."""
     SEGMENTS = "segments"
     """The Merkle root of an hour's recordings."""
 

@@ -10,7 +10,7 @@ from edge_agent.buffer.outbox import Keep, Losses, Outbox
 from edge_agent.clock import Clock
 from edge_agent.config import Mqtt
 from edge_agent.errors import ArchiveError
-from edge_agent.model import Alarm, CameraId
+from edge_agent.model import Alarm, CameraId, NodeAlarm
 from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received, Will, settings_of
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import (
@@ -23,6 +23,7 @@ from edge_agent.uplink.payloads import (
     Undelivered,
     alarm_message,
     encode,
+    node_alarm_message,
 )
 from edge_agent.uplink.sender import Sender
 from edge_agent.uplink.topics import Topics
@@ -92,6 +93,11 @@ class NodeLink:
         self._keep(self._topics.alarm(alarm.camera), encode(message), Keep.ALARM)
         if alarm.picture:
             self._keep(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, Keep.PICTURE)
+
+    def node_alarm(self, alarm: NodeAlarm) -> None:
+        """Keep an alarm of the node itself until the broker has it."""
+        message = node_alarm_message(alarm, self._topics)
+        self._outbox.put(self._topics.node_alarm, encode(message), keep=Keep.ALARM)
 
     def health(self, health: Health) -> None:
         self._link.publish(self._topics.health, encode(health), retain=True)

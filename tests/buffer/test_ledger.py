@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edge_agent.buffer.coverage import TOLERANCE_US, PieceState
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.index_facts import Installed, Life, Loss
+from edge_agent.buffer.index_marks import FIRST
 from edge_agent.buffer.ledger import EMPTY_BYTES, Ledger, before_start
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.segments import SegmentFile, SegmentName
@@ -70,9 +71,9 @@ class IndexOnFullDisk(Index):
 
     full = True
 
-    def add(self, segments: Iterable[Segment], *, known_stay: bool = False) -> None:
+    def add(self, segments: Iterable[Segment], *, known_stay: bool = False, clock_trusted: bool = True) -> None:
         self._check()
-        super().add(segments, known_stay=known_stay)
+        super().add(segments, known_stay=known_stay, clock_trusted=clock_trusted)
 
     def add_gaps(self, gaps: Iterable[Gap]) -> None:
         self._check()
@@ -368,5 +369,5 @@ def test_an_unfinished_file_that_nothing_can_be_read_of_is_kept_without_time_and
     assert not empty.exists()
     assert garbage.stat().st_size == kept.size_bytes == 2 * EMPTY_BYTES
     assert (kept.torn, kept.interval.empty) == (True, True)
-    assert index.oldest(1) == [kept], "it goes with its age"
+    assert [aged.segment for aged in index.by_age(CAMERA, FIRST, 2)] == [kept], "it goes with its age"
     assert ledger.reconcile() == []

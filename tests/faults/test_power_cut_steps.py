@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 
 from edge_agent.buffer.documents import Documents
+from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
+from edge_agent.buffer.index_marks import FIRST
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.outbox import Outbox
-from edge_agent.buffer.retention import Ballast, Deleter, Rule
+from edge_agent.buffer.promise import Rule
+from edge_agent.buffer.retention import Ballast, Deleter
 from edge_agent.buffer.segments import SegmentFile, SegmentName
 from edge_agent.model import CameraId, PersonId
 from edge_agent.trust.age import Identity
@@ -88,7 +91,9 @@ class Life:
         self._index = Index(data / "index.sqlite", clock)
         self._ledger = Ledger(self._root, self._index, [identity], clock)
         size = len(movie) * KEPT_FILES
-        self._deleter = Deleter(self._root, self._index, Rule(10**15, size, 0), clock, Ballast(data / "ballast", 4096))
+        holds = Holds(Documents(data / "documents.json", clock))
+        rule = Rule(10**15, {}, max_size=size)
+        self._deleter = Deleter(self._root, self._index, holds, rule, clock, Ballast(data / "ballast", 4096))
         self._journal = Journal(data / "journal.jsonl", clock)
         self._nonces = NonceStore(data / "nonces.sqlite", clock)
         self._outbox = Outbox(data / "outbox.sqlite", clock=clock)
@@ -143,11 +148,11 @@ class Life:
             self._outbox.done(item)
 
     def _delete(self) -> None:
-        oldest = [segment.path for segment in self._index.oldest(KEPT_FILES + 2)]
+        oldest = [aged.segment.path for aged in self._index.by_age(CAMERA, FIRST, KEPT_FILES + 2)]
         due = oldest[: max(0, len(oldest) - KEPT_FILES + 1)]
         if due:
             self._mark(deleting=due)
-            assert self._deleter.sweep().by_space
+            assert self._deleter.sweep(clock_trusted=True).by_space
             self._mark(deleted=[path for path in due if not (self._root / path).exists()])
 
 
