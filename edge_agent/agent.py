@@ -13,25 +13,34 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_agent import __version__
+from edge_agent.archive_alarms import ArchiveAlarms
 from edge_agent.buffer.documents import Documents
+from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.hours import journal_hours, roll_up
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.index_facts import Loss
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
-from edge_agent.buffer.retention import Ballast, Deleter, rule_of
+from edge_agent.buffer.promise import DAY_US, OnFull, Rule
+from edge_agent.buffer.retention import Ballast, Deleter, Swept
 from edge_agent.cameras import Cameras
 from edge_agent.capture.alarms import Region
+from edge_agent.capture.gate import ORDER, Order
 from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
-from edge_agent.clock import US, Clock
+from edge_agent.clock import Clock
+from edge_agent.clock_trust import ClockStep
+from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
-from edge_agent.health import NodeProbe
+from edge_agent.forecaster import Forecaster, in_sight
+from edge_agent.health import ArchiveProbe, NodeProbe
+from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import (
     AlarmRaised,
     CameraChanged,
@@ -41,7 +50,8 @@ from edge_agent.messages import (
     SegmentClosed,
     SegmentOpened,
 )
-from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause, Interval
+from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause, Interval, NodeAlarm
+from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.toml_file import read_secret
 from edge_agent.trust.age import Identity
@@ -52,10 +62,21 @@ from edge_agent.trust.policy import Access
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exporter import EXPORTER_JOB, ExporterJob
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
+from edge_agent.uplink.forecast_words import kept_report, promise_report, promise_words
+from edge_agent.uplink.hold_orders import HoldOrders, restore
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.node import NodeLink, is_online
-from edge_agent.uplink.payloads import CameraReport, Gaps, Health, Reply, Undelivered, encode
+from edge_agent.uplink.payloads import (
+    PROMISE_ALARM,
+    CameraReport,
+    Health,
+    Kept,
+    Reply,
+    Undelivered,
+    encode,
+    trouble,
+)
 from edge_agent.uplink.topics import Topics
 from edge_agent.watchdog import Watchdog
 from edge_agent.when import from_us
@@ -65,7 +86,7 @@ RECORDER, WATCHER, EXPORTER = "recorder", "watcher", "exporter"
 STOP_S = 8.0
 """What the children get to finish their files."""
 LOOP_S = 0.5
-DAY_US = 86400 * US
+WAIT = 'the archive is full and on_full = "stop": recording waits for room'
 ALIVE_S = 30
 LEISURE_S = 0.08
 """Between two slices of what can wait."""
@@ -106,10 +127,17 @@ class Agent:
         self._index = Index(config.index_path, clock)
         self._ledger = Ledger(config.archive_dir, self._index, identities, clock)
         self._library = Library(config.archive_dir, self._index, identities, clock)
-        keep = config.retention
-        rule = rule_of(keep.days, keep.max_size, keep.min_free)
-        self._deleter = Deleter(config.archive_dir, self._index, rule, clock, Ballast(data / "ballast"))
         self._journal = Journal(config.journal_path, clock)
+        self._documents = Documents(data / "documents.json", clock)
+        self._holds = Holds(self._documents)
+        self._restore_holds()
+        rule = rule_of(config)
+        self._deleter = Deleter(config.archive_dir, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
+        self._clock_watch = ClockWatch(self._documents, clock, boot_id(), self._clock_stepped)
+        self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
+        self._archive_alarms = ArchiveAlarms(self._node_alarms, rule, clock)
+        self._wait = ""
+        self._swept = Swept()
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock)
@@ -119,17 +147,27 @@ class Agent:
             camera.id: read_secret(camera.password_file) for camera in config.camera if camera.password_file
         }
         self._probe = NodeProbe(config.archive_dir, clock)
+        self._archive_probe = ArchiveProbe(self._index, clock)
 
         self._node: NodeLink | None = None
         if config.mqtt is not None:
             outbox = Outbox(data / "outbox.sqlite", clock=clock)
             topics = Topics(config.site, config.node)
             self._node = NodeLink(config.mqtt, topics, outbox, clock, self._events.put, self._events.put)
-        documents = Documents(data / "documents.json", clock)
-        self._exports = Exports(documents, staging, self._journal, clock, self._start_exporter, self._release_news)
-        self._commands = Commands(
-            config, self._door, self._exports, self.health, self._has_footage, self._broadcast, clock
+        self._exports = Exports(
+            self._documents, staging, self._journal, clock, self._start_exporter, self._release_news
         )
+        self._commands = Commands(
+            config,
+            self._door,
+            self._exports,
+            HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
+            self.health,
+            self._has_footage,
+            self._broadcast,
+            clock,
+        )
+        self._forecaster = Forecaster(config, self._index, self._holds.all, clock)
         self._recorder = Keeper(self._start_recorder, clock)
         self._watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
         self._exporter: Child | None = None
@@ -143,8 +181,10 @@ class Agent:
                 Periodic("hours", 60, self._seal_hours),
                 Periodic("receipts", 3600, self._roll_up),
                 Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
-                Periodic("retention", 30, self._sweep),
+                Periodic("retention", 30, self._keep_the_promise),
+                *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
                 Periodic("refusals", 60, self._door.settle),
+                Periodic("forecast", 5, self._look_ahead),
             ],
             clock,
         )
@@ -156,7 +196,11 @@ class Agent:
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
         self._note(JournalEntry(JournalKind.START, Outcome.DONE, reason=f"edge-agent {__version__}"))
+        self._look_at_the_clock()
         unfinished = self._ledger.reconcile()
+        self._deleter.finish()
+        if self._deleter.must_wait():
+            self._wait = WAIT
         self._recorder.look()
         try:
             self._ledger.recover(unfinished)
@@ -177,16 +221,18 @@ class Agent:
             socket.close()
             self._stop_children()
             self._door.settle(now=True)
+            self._journal_swept()
             self._note(JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
             if self._node:
                 self._node.stop()
+            self._forecaster.close()
             with suppress(ArchiveError):
                 self._ledger.alive(ended=True)
             self._index.close()
 
     def health(self) -> Health:
         """What the health message says now."""
-        node, holdings = self._probe.look(), self._index.holdings()
+        node, holdings, ahead = self._probe.look(), self._archive_probe.holdings(), self._forecaster.latest
         return Health(
             at_us=self._clock.utc_us(),
             version=__version__,
@@ -200,16 +246,19 @@ class Agent:
             disk_free_bytes=node.disk_free_bytes,
             archive_bytes=holdings.size_bytes,
             oldest_footage_us=holdings.first_us,
+            promise=promise_report(ahead, self._config.zone) if ahead else None,
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
+            troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
             clock_synchronised=self._clock.synchronised(),
-            cameras=self._cameras.reports(self._gaps_of_a_day),
+            cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day, self._kept),
         )
 
     def _turn(self) -> None:
         """One turn of the loop: an event if there is one, then what is due."""
         try:
-            event = self._events.get(timeout=self._ticker.idle_s(LEISURE_S if self._auditing else LOOP_S))
+            idle_s = self._ticker.idle_s(LEISURE_S if self._auditing else LOOP_S)
+            event = self._events.get(timeout=0.0 if self._more_to_sweep else idle_s)
         except queue.Empty:
             event = None
         try:
@@ -284,6 +333,7 @@ class Agent:
                     )
             case SegmentClosed(segment=segment):
                 self._ledger.closed(segment)
+                self._more_to_sweep = True
                 _log.info("sealed %s, %.1f s", segment.path, segment.interval.seconds)
             case CameraChanged(camera=camera):
                 self._more_to_sweep |= message.fault is CameraFault.DISK
@@ -343,6 +393,7 @@ class Agent:
             ),
             segment_s=self._config.archive.segment_s,
             flush_s=self._config.archive.flush_s,
+            wait=self._wait,
         )
         return self._child(RECORDER, "edge_agent.capture.recorder", RECORDER_JOB.encode(job))
 
@@ -437,27 +488,89 @@ class Agent:
         return bool(self._library.segments(camera, interval))
 
     def _report(self, camera: CameraId) -> CameraReport:
-        return self._cameras.report(camera, self._gaps_of_a_day(camera))
+        return self._cameras.report(camera, self._archive_probe.gaps_of_a_day(camera), self._kept(camera))
 
-    def _gaps_of_a_day(self, camera: CameraId) -> Gaps:
-        now_us = self._clock.utc_us()
-        day = Interval(now_us - DAY_US, now_us)
-        missing = [gap.interval.clipped(day) for gap in self._index.gaps(camera, day)]
-        return Gaps(count=len(missing), seconds=round(sum(gap.seconds for gap in missing), 3))
+    def _kept(self, camera: CameraId) -> Kept | None:
+        ahead = self._forecaster.latest
+        found = ahead.camera(camera) if ahead else None
+        return kept_report(found) if found else None
 
     def _tell_health(self) -> None:
         if self._node:
             self._node.health(self.health())
 
+    def _look_ahead(self) -> None:
+        if not self._forecaster.turn(clock_trusted=self._clock_watch.trusted):
+            return
+        ahead = self._forecaster.latest
+        warn_us = round(self._config.retention.warn_days * DAY_US)
+        told = any(alarm.code == PROMISE_ALARM for alarm in self._node_alarms.open)
+        said = None
+        if ahead is not None and in_sight(ahead, warn_us, told=told):
+            words = promise_words(ahead, self._config.zone)
+            said = Said(words.uk, words.en)
+        self._node_alarms.set(PROMISE_ALARM, said)
+
+    def _keep_the_promise(self) -> None:
+        self._look_at_the_clock()
+        if not self._holds.known:
+            self._restore_holds()
+        try:
+            self._sweep()
+        finally:
+            self._journal_swept()
+            self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_watch.trusted))
+
+    def _look_at_the_clock(self) -> None:
+        self._clock_watch.look()
+        self._ledger.clock_trusted = self._clock_watch.trusted
+
+    def _clock_stepped(self, step: ClockStep) -> None:
+        args = {"before_us": step.before_us, "after_us": step.after_us, "synchronised": step.synchronised}
+        self._note(JournalEntry(JournalKind.CLOCK, Outcome.DONE, reason=step.words, args=args))
+
+    def _look_for_room(self) -> None:
+        """With `on_full = "stop"`: tell the recorder when to wait and when to go on."""
+        wait = WAIT if self._deleter.must_wait() else ""
+        if wait == self._wait:
+            return
+        self._wait = wait
+        _log.warning("recording %s", "waits: no room" if wait else "goes on: there is room again")
+        if self._recorder.child is not None:
+            self._recorder.child.order(ORDER.encode(Order(wait)))
+
+    def _node_alarm(self, alarm: NodeAlarm) -> None:
+        if self._node:
+            self._node.node_alarm(alarm)
+
     def _sweep(self) -> None:
         self._more_to_sweep = False
-        swept = self._deleter.sweep()
+        swept = self._deleter.sweep(clock_trusted=self._clock_watch.trusted)
+        self._swept += swept
+        self._more_to_sweep = swept.more
         self._ledger.settle()
+
+    def _journal_swept(self) -> None:
+        """What went since the last time, in one entry; each recording has its own receipt."""
+        swept, self._swept = self._swept, Swept()
         if swept.by_age or swept.by_space:
             reason = f"{swept.by_age} recordings by age, {swept.by_space} for want of space"
-            args = {"by_age": swept.by_age, "by_space": swept.by_space, "freed_bytes": swept.freed_bytes}
+            args: dict[str, Any] = {"by_age": swept.by_age, "by_space": swept.by_space}
+            args |= {"freed_bytes": swept.freed_bytes, "holds": list(swept.holds)}
             self._note(JournalEntry(JournalKind.DELETION, Outcome.DONE, reason=reason, args=args))
-        self._more_to_sweep = swept.more
+
+    def _restore_holds(self) -> None:
+        """Documents that are lost lose no hold: the journal knows every order."""
+        if not self._documents.fresh:
+            return
+        try:
+            found = restore(self._holds, self._journal.read())
+            self._documents.settle()
+        except EdgeError as error:
+            _log.critical("the holds can't be known, so nothing is deleted: %s", error)
+            return
+        if found:
+            _log.error("%d holds were lost with the documents and made again from the journal", len(found))
 
     def _seal_hours(self) -> None:
         journal_hours(self._index, self._journal, self._clock.utc_us())
@@ -471,6 +584,20 @@ class Agent:
             self._journal.append(entry)
         except ArchiveError as error:
             _log.critical("not journalled: %s: %s", entry.kind, error)
+
+
+def rule_of(config: Config) -> Rule:
+    """What the configuration promises."""
+    keep = config.retention
+    return Rule(
+        keep_us=round(keep.days * DAY_US),
+        keep_us_of={c.camera_id: round(c.keep_days * DAY_US) for c in config.camera if c.keep_days is not None},
+        max_size=keep.max_size,
+        min_free=keep.min_free,
+        min_size=keep.min_size,
+        others_a_day=keep.others_a_day,
+        on_full=OnFull(keep.on_full),
+    )
 
 
 def prepare_folders(config: Config, staging: Path) -> None:

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 J = TypeVar("J")
 
 MAX_JOB_BYTES = 4 << 20
+MAX_ORDER_BYTES = 64 << 10
 OUTLET_MESSAGES = 2048
 _PR_SET_PDEATHSIG = 1
 _FAREWELL_S = 1.0
@@ -86,8 +87,15 @@ class Outlet:
                 broken = True
 
 
-def run_child(name: str, parse: Callable[[bytes], J], work: Callable[[J, Outlet, threading.Event], None]) -> NoReturn:
+def run_child(
+    name: str,
+    parse: Callable[[bytes], J],
+    work: Callable[[J, Outlet, threading.Event], None],
+    hear: Callable[[bytes], None] | None = None,
+) -> NoReturn:
     """The whole life of a child process: read the job, work until told to stop, end.
+
+    `hear` gets each line that the agent sends after the job, on a thread of its own; an EdgeError of it is logged.
 
     `work(job, outlet, stop)` runs in the main thread and returns soon after `stop` is set.  Exit code 0 after that, the
     error's own for an EdgeError, 78 for a wrong job, 70 for a defect.
@@ -99,10 +107,11 @@ def run_child(name: str, parse: Callable[[bytes], J], work: Callable[[J, Outlet,
     outlet = Outlet(_messages_fd())
     code = 0
     try:
-        line = _read_line(0)
-        threading.Thread(target=_watch_input, args=(0, stop), name="stdin", daemon=True).start()
-        if line is not None:
-            work(parse(line), outlet, stop)
+        line, rest = _read_line(0)
+        job = None if line is None else parse(line)
+        threading.Thread(target=_watch_input, args=(0, rest, stop, hear), name="stdin", daemon=True).start()
+        if job is not None:
+            work(job, outlet, stop)
     except EdgeError as error:
         _log.error("%s", " ".join(str(error).split()))
         code = error.exit_code
@@ -115,17 +124,17 @@ def run_child(name: str, parse: Callable[[bytes], J], work: Callable[[J, Outlet,
     os._exit(code)
 
 
-def _read_line(fd: int) -> bytes | None:
-    """The job, which nothing may follow; None when the input ended before."""
+def _read_line(fd: int) -> tuple[bytes | None, bytes]:
+    """The job, and what came behind it; None when the input ended before."""
     data = bytearray()
     while (end := data.find(b"\n")) < 0:
         if len(data) > MAX_JOB_BYTES:
             raise ConfigError(f"the job is longer than {MAX_JOB_BYTES} bytes")
         block = os.read(fd, 65536)
         if not block:
-            return None
+            return None, b""
         data += block
-    return bytes(data[:end])
+    return bytes(data[:end]), bytes(data[end + 1 :])
 
 
 def _messages_fd() -> int:
@@ -135,13 +144,27 @@ def _messages_fd() -> int:
     return fd
 
 
-def _watch_input(fd: int, stop: threading.Event) -> None:
+def _watch_input(fd: int, rest: bytes, stop: threading.Event, hear: Callable[[bytes], None] | None) -> None:
     try:
-        while os.read(fd, 65536):
-            pass
+        while True:
+            *lines, rest = rest.split(b"\n")
+            for line in lines if hear else ():
+                assert hear is not None
+                _heard(hear, line)
+            block = os.read(fd, 65536)
+            if not block or len(rest) > MAX_ORDER_BYTES:
+                break
+            rest += block
     except OSError as error:
         _log.warning("standard input: %s", error.strerror)
     stop.set()
+
+
+def _heard(hear: Callable[[bytes], None], line: bytes) -> None:
+    try:
+        hear(line)
+    except EdgeError as error:
+        _log.error("an order that can't be understood: %s", error)
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

@@ -57,6 +57,10 @@ class Child:
         threading.Thread(target=self._listen, name=f"hear-{name}", daemon=True).start()
         self._feed(job)
 
+    def order(self, line: bytes) -> None:
+        """Send it another line after its job."""
+        self._feed(line)
+
     def stop(self) -> None:
         """Ask it to finish what it writes and end."""
         assert self._process.stdin is not None
@@ -82,7 +86,7 @@ class Child:
             self._process.stdin.write(job + b"\n")
             self._process.stdin.flush()
         except OSError as error:
-            _log.error("%s did not take its job: %s", self.name, error)
+            _log.error("%s did not take what it was told: %s", self.name, error)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

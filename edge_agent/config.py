@@ -24,7 +24,17 @@ from edge_agent.trust.keys import parse_public_key
 from edge_agent.trust.policy import Person, Role
 
 MAX_SOCKET_PATH = 100
-_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS = {
+    "": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -105,12 +115,31 @@ class Archive(PathSection):
         return self
 
 
-class Retention(Section):
-    """How long recordings are kept."""
+Days = Annotated[float, Field(gt=0, le=3650)]
 
-    days: float = Field(10, gt=0, le=3650, description="the city's order asks for at least 10")
-    max_size: Size | None = Field(None, description="the archive never grows beyond this")
-    min_free: Size = Field(10**9, description="free space left on the archive's disk")
+
+class Retention(Section):
+    """How long recordings are kept, and what gives way when there is no room (`docs/retention.md`)."""
+
+    days: Days = Field(10, description="the city's order asks for at least 10")
+    on_full: Literal["overwrite", "stop"] = Field(
+        "overwrite", description="no room: the oldest recordings go, or nothing more is recorded"
+    )
+    min_free: Size = Field(10**9, description="the reserve: free space left on the archive's disk")
+    max_size: Size | None = Field(None, description="the quota: the archive never grows beyond this")
+    min_size: Size = Field(0, description="others who fill the disk never push the archive below this")
+    others_a_day: float = Field(0.1, ge=0, le=1, description="at most this part of the archive goes for them in a day")
+    warn_days: float = Field(7, ge=0, le=365, description="so long before the promise breaks an alarm is raised")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Retention:
+        if self.max_size is not None and self.min_size > self.max_size:
+            raise ValueError("min_size: at most max_size, the archive can't be kept above its own limit")
+        if self.on_full == "stop" and not self.min_free and self.max_size is None:
+            raise ValueError(
+                'min_free: more than 0 (or a max_size) with on_full = "stop", or the disk fills to its end'
+            )
+        return self
 
 
 class Zone(Section):
@@ -142,6 +171,7 @@ class Camera(PathSection):
     basic_login: bool = Field(False, description="allow a login that a listener can read (Basic without TLS)")
     ca_file: str | None = Field(None, description="rtsps, https: the camera's certificate or its authority's, PEM")
     audio: bool = Field(False, description="sound is recorded only when asked for")
+    keep_days: Days | None = Field(None, description="how long this camera's recordings are kept; [retention] days")
     watch: Watch = Watch()
 
     @property
@@ -268,6 +298,10 @@ class Config(Section):
     @property
     def index_path(self) -> Path:
         return self.data_dir / "index.sqlite"
+
+    @property
+    def volumes_path(self) -> Path:
+        return self.data_dir / "volumes.sqlite"
 
     @property
     def journal_path(self) -> Path:

@@ -158,6 +158,9 @@ class Hold:
     """When it was entered."""
     ended_us: int | None = None
     ended_by: str = ""
+    """Who carried out the order to end it."""
+    end_order_number: str = ""
+    end_ordered_by: str = ""
 
     def covers(self, camera: CameraId, interval: Interval) -> bool:
         """Whether it keeps anything of `interval`."""
@@ -218,3 +221,17 @@ class Alarm:
     """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
     picture: bytes | None = None
     """JPEG with the box drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAlarm:
+    """One message of the life of an alarm of the node itself, not of one of its cameras."""
+
+    alarm_id: str
+    code: str
+    """For programs: lower-case letters, digits and `_`, the same whatever the words."""
+    phase: AlarmPhase
+    at_us: int
+    started_us: int
+    uk: str
+    en: str

@@ -17,10 +17,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.buffer.documents import Documents
+from edge_agent.buffer.holds import Holds, hold_id
+from edge_agent.buffer.index import Index
+from edge_agent.buffer.library import Library
 from edge_agent.clock import US
 from edge_agent.config import Config
 from edge_agent.messages import ExportStep
-from edge_agent.model import CameraId, Interval, PersonId
+from edge_agent.model import CameraId, Hold, Interval, PersonId
 from edge_agent.trust.age import Identity
 from edge_agent.trust.door import Door
 from edge_agent.trust.journal import BadLine, Journal, Outcome
@@ -29,7 +32,8 @@ from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access, Person, Role
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release
-from edge_agent.uplink.payloads import Health, Reply, ReplyState
+from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.payloads import MAX_JSON_BYTES, Health, Reply, ReplyState
 from fuzz.mutate import json_with_prefix
 from fuzz.target import Check, Script, Target, require
 from tests.simulators.clock import HandClock
@@ -46,6 +50,10 @@ MAY = {
     ("archive_officer", "status", "remote"), ("contractor", "status", "direct"),
     ("archive_officer", "export", "remote"), ("archive_officer", "export", "direct"),
     ("contractor", "export", "direct"),
+    ("archive_officer", "hold", "remote"), ("archive_officer", "hold", "direct"),
+    ("archive_officer", "hold_end", "remote"), ("archive_officer", "hold_end", "direct"),
+    ("archive_officer", "holds", "remote"), ("archive_officer", "holds", "direct"),
+    ("mayor", "holds", "remote"), ("deputy", "holds", "remote"),
 }  # fmt: skip
 """Order 362-р as a list (`docs/commands.md`)."""
 FRESH = b"@nonce-of-this-1"
@@ -57,6 +65,13 @@ _EXPORT: dict[str, Any] = {
     "target": "disk", "reason": "Запит № 7",
 }  # fmt: skip
 
+_ORDER = {"order_number": "12-р", "ordered_by": "Мер Іван"}
+_ARGS: dict[str, dict[str, Any]] = {
+    "status": {}, "export": _EXPORT, "holds": {},
+    "hold": _ORDER | {"start_us": (NOW_S - 600) * US, "cameras": ["gate"]},
+    "hold_end": _ORDER | {"hold_id": hold_id("the hold that is there")},
+}  # fmt: skip
+
 
 def _b64(raw: bytes) -> bytes:
     return base64.urlsafe_b64encode(raw).rstrip(b"=")
@@ -65,7 +80,7 @@ def _b64(raw: bytes) -> bytes:
 def _claims(person: str, action: str, changed: dict[str, Any] | None = None) -> bytes:
     whole = {
         "iss": person, "aud": AUDIENCE, "iat": NOW_S, "exp": NOW_S + 120, "jti": FRESH.decode(), "action": action,
-        "args": _EXPORT if action == "export" else {},
+        "args": _ARGS[action],
     }  # fmt: skip
     return json.dumps(whole | (changed or {}), ensure_ascii=False).encode()
 
@@ -157,14 +172,28 @@ class _House:
         self._exports = Exports(
             documents, folder / "exports", self._journal, self._clock, self._begun, lambda _: None
         )  # fmt: skip
+        self._index = Index(folder / "index.sqlite", self._clock)
+        self._holds = Holds(documents)
+        library = Library(folder / "archive", self._index, (), self._clock)
+        orders = HoldOrders([CameraId("gate")], self._holds, self._index, library, self._clock)
         self._commands = Commands(
-            config, self._door, self._exports, self._health, self._has_footage, self.replies.append, self._clock
+            config, self._door, self._exports, orders, self._health, self._has_footage, self.replies.append, self._clock
         )
 
     def take(self, token: bytes, access: Access) -> list[str]:
-        """What the node does on a token's account: `status`, `export`."""
+        """What the node does on a token's account: `status`, `export`, `hold`, `hold_end`, `holds`."""
         self.acts, self.replies = [], []
+        if not self._holds.held.intervals(CameraId("gate")):
+            self._holds.add(Hold(hold_id("the hold that is there"), (), 0, None, "1", "", "", "", NOW_S * US))
+        before = {hold.hold_id: hold.ended_us for hold in self._holds.all()}
         self._commands.take(token, access, self.replies.append)
+        after = {hold.hold_id: hold.ended_us for hold in self._holds.all()}
+        if len(after) > len(before):
+            self.acts.append("hold")
+        elif after != before:
+            self.acts.append("hold_end")
+        elif self.replies and self.replies[-1].code == "holds":
+            self.acts.append("holds")
         self._exports.look()
         for act in self.acts:
             if act == "export":
@@ -184,6 +213,7 @@ class _House:
 
     def close(self) -> None:
         self._nonces.close()
+        self._index.close()
 
     def _begun(self, release: Release) -> None:
         self._release = release
@@ -225,7 +255,8 @@ class _Watch:
             require(acts == [allowed[1]], f"{acts}, but {allowed[1]} was ordered")
         states = [reply.state for reply in self._house.replies]
         require(
-            len(states) <= 1 and all(len(reply.model_dump_json()) < 20_000 for reply in self._house.replies), "a flood"
+            len(states) <= 1 and all(len(reply.model_dump_json()) < MAX_JSON_BYTES for reply in self._house.replies),
+            "a flood",
         )
         if states and states[0] is not ReplyState.REFUSED:
             require(allowed is not None, "a command is let in that may not be obeyed")
@@ -256,7 +287,7 @@ def _seeds() -> Sequence[bytes]:
     made = []
     for number, name in enumerate(names):
         for direct in (0, 0x80):
-            for action, bit in (("status", 0), ("export", 0x40)):
+            for action, bit in (*((action, 0) for action in _ARGS if action != "export"), ("export", 0x40)):
                 options = direct | bit | number
                 # the numbers of people begin anew in each byte of options
                 while options % len(names) != number:

@@ -23,15 +23,20 @@ _log = logging.getLogger(__name__)
 class AtomicJsonStorage(Storage):
     """write → fsync → rename → fsync of the folder: a crash leaves the old file or the new one, never a mixture."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
         self._path = path
         self._clock = clock
+        self._read_only = read_only
+        self.fresh = True
+        """There was no file, or a damaged one: what it may have held is not known here."""
         self._content: dict[str, dict[str, Any]] | None = self._load()
 
     def read(self) -> dict[str, dict[str, Any]] | None:
         return self._content
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
+        if self._read_only:
+            raise ArchiveError(f"the documents {self._path} are the agent's to write")
         text = json.dumps(data, ensure_ascii=False, indent=1).encode()
         fresh = self._path.with_name(self._path.name + ".new")
         try:
@@ -55,22 +60,41 @@ class AtomicJsonStorage(Storage):
         except FileNotFoundError:
             return None
         except ValueError as error:
+            if self._read_only:
+                raise ArchiveError(f"the documents {self._path} are damaged: {error}") from error
             aside = self._path.with_name(f"{self._path.name}.damaged-{from_us(self._clock.utc_us()):%Y%m%dT%H%M%SZ}")
             _log.error("%s is damaged (%s): set aside as %s, a new one is begun", self._path, error, aside.name)
             self._path.rename(aside)
             return None
         except OSError as error:
             raise ArchiveError(f"cannot read the documents {self._path}: {error.strerror}") from error
+        self.fresh = False
         return content
 
 
 class Documents:
     """Tables of JSON objects, each with an `id` of its own; one thread owns it."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
+        """`read_only` reads beside the agent; ArchiveError for a damaged file then, which is else set aside."""
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         make: Callable[..., Storage] = AtomicJsonStorage
-        self._db = TinyDB(path, clock, storage=make)
+        self._db = TinyDB(path, clock, read_only=read_only, storage=make)
+
+    @property
+    def fresh(self) -> bool:
+        """Opened without a sound file: what was in it before is not known here."""
+        storage = self._db.storage
+        assert isinstance(storage, AtomicJsonStorage)
+        return storage.fresh
+
+    def settle(self) -> None:
+        """What a lost file held was made good, or there never was one: from now on there is."""
+        storage = self._db.storage
+        assert isinstance(storage, AtomicJsonStorage)
+        storage.write(storage.read() or {})
+        storage.fresh = False
 
     def put(self, table: str, document: dict[str, Any]) -> None:
         """Enter or replace the document with this `id`; durable when it returns."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edge_agent.buffer.index_marks import IndexMarks
 from edge_agent.buffer.index_past import IndexPast, Receipt
 from edge_agent.buffer.index_rows import COLUMNS, KEY, key_of, row_of, segment_of
 from edge_agent.buffer.index_schema import INSERT
@@ -44,15 +45,24 @@ class Holdings:
     last_us: int | None
 
 
-class Index(IndexPast):
+class Index(IndexMarks, IndexPast):
     """The SQLite file; every method raises ArchiveError when the disk refuses."""
 
-    def add(self, segments: Iterable[Segment], *, known_stay: bool = False) -> None:
+    def damage(self) -> str:
+        """What SQLite finds wrong with the file; nothing when it is sound."""
+        with self._errors():
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return "" if found == "ok" else found
+
+    def add(self, segments: Iterable[Segment], *, known_stay: bool = False, clock_trusted: bool = True) -> None:
         """Enter closed segments; one that is known already is replaced, or left alone where `known_stay`."""
-        rows = [row_of(segment) for segment in segments]
-        if rows:
+        added = list(segments)
+        if added:
             with self._transaction() as db:
+                rows = [row_of(segment) for segment in added]
                 db.executemany(INSERT + (" ON CONFLICT DO NOTHING" if known_stay else _REPLACE), rows)
+                if not clock_trusted:
+                    self._leave_undated(added)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop rows whose files are gone without our doing."""
@@ -87,13 +97,6 @@ class Index(IndexPast):
         with self._errors():
             rows = self._db.execute(query, (camera, interval.start_us, interval.end_us))
             return {(start_us, sequence): size for start_us, sequence, size in rows}
-
-    def oldest(self, limit: int, *, ended_before_us: int | None = None) -> list[Segment]:
-        """The oldest segments of all cameras, by their end."""
-        bound = 2**63 - 1 if ended_before_us is None else ended_before_us
-        query = f"SELECT {COLUMNS} FROM segment WHERE end_us <= ? AND doomed IS NULL ORDER BY end_us LIMIT ?"
-        with self._errors():
-            return [segment_of(row) for row in self._db.execute(query, (bound, limit))]
 
     def paths(self) -> dict[str, int]:
         """Every known file with its size in bytes, doomed ones included; as long as the archive is large."""
@@ -160,7 +163,7 @@ class Index(IndexPast):
             row = self._db.execute(query, (camera,) if before_us is None else (camera, before_us)).fetchone()
         return None if row[0] is None else int(row[0])
 
-    def doom(self, segments: Iterable[Segment], reason: DeleteReason) -> None:
+    def doom(self, segments: Iterable[Segment], reason: str) -> None:
         """First step of a deletion: from here on the segments are going, whatever crashes."""
         rows = [(reason, *key_of(segment.path)) for segment in segments]
         if rows:

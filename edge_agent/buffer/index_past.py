@@ -24,6 +24,7 @@ class Receipt:
 
     segment: Segment
     reason: str
+    """A DeleteReason, followed by the id of the hold that had kept it beyond its time, if one had."""
     deleted_us: int
 
 

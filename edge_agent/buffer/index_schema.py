@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from edge_agent.buffer.index_carry import salvage
+from edge_agent.buffer.promise import EARLIEST_US, UNDATED
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.database import Schema
 
@@ -26,6 +27,9 @@ CREATE TABLE IF NOT EXISTS segment (
     clock TEXT,
     batch INTEGER,
     doomed TEXT,
+    mark_us INTEGER,
+    age_us INTEGER AS (coalesce(mark_us,
+        CASE WHEN clock IN ('free', 'carried') OR end_us < {earliest_us} THEN {undated} ELSE end_us END)) VIRTUAL,
     PRIMARY KEY (camera, start_us, sequence)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS camera (
@@ -92,15 +96,16 @@ CREATE TABLE IF NOT EXISTS state (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
-"""
+""".replace("{earliest_us}", str(EARLIEST_US)).replace("{undated}", str(UNDATED))
 _INDEXES = """
 CREATE INDEX IF NOT EXISTS segment_by_end ON segment (camera, end_us);
-CREATE INDEX IF NOT EXISTS segment_by_age ON segment (end_us);
+CREATE INDEX IF NOT EXISTS segment_by_mark ON segment (camera, age_us, start_us, sequence);
 CREATE INDEX IF NOT EXISTS segment_doomed ON segment (doomed) WHERE doomed IS NOT NULL;
 CREATE INDEX IF NOT EXISTS segment_unsealed ON segment (end_us) WHERE batch IS NULL AND sha256 IS NOT NULL;
 CREATE INDEX IF NOT EXISTS segment_unhashed ON segment (camera, start_us) WHERE sha256 IS NULL;
 CREATE INDEX IF NOT EXISTS gap_by_end ON gap (camera, end_us);
 CREATE INDEX IF NOT EXISTS receipt_by_time ON receipt (camera, start_us);
+CREATE INDEX IF NOT EXISTS receipt_by_deletion ON receipt (deleted_us);
 CREATE INDEX IF NOT EXISTS receipt_by_age ON receipt (end_us);
 CREATE INDEX IF NOT EXISTS receipt_unsealed ON receipt (end_us) WHERE batch IS NULL AND sha256 IS NOT NULL;
 """

@@ -1,52 +1,37 @@
-"""Which recordings go: first those older than the promise, then, when space runs short, the oldest of all.
+"""Deletes what is due: by age, then for want of space, never what is held (`docs/retention.md`).
 
-`choose` decides over values; `Deleter` carries it out in the order that `docs/archive.md` gives: row doomed → unlink →
-fsync of the folder → receipt.  A crash anywhere in between leaves a doomed row, which the next sweep finishes.
+`buffer/promise.py` decides over values; `Deleter` carries it out in the order that `docs/archive.md` gives: row doomed,
+unlink, fsync of the folder, receipt.  A crash anywhere in between leaves a doomed row, which is finished later.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 
 from edge_agent.buffer.day_log import remove_with_folder
+from edge_agent.buffer.holds import Held, Holds
 from edge_agent.buffer.index import DeleteReason, Index
+from edge_agent.buffer.index_marks import FIRST, LAST, place_of
+from edge_agent.buffer.promise import Aged, OnFull, Rule, Space, first_to_lose, until_it_fits
 from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
-from edge_agent.model import Segment
+from edge_agent.model import CameraId, Interval, Segment
 
 _log = logging.getLogger(__name__)
-BATCH = 200
-"""Files deleted between two looks at the disk: a big backlog never holds the agent's loop for long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """The archive's room, in bytes."""
-
-    held: int
-    """What the archive's known files take."""
-    free: int
-    """Free on the disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The promise and the room it has."""
-
-    keep_us: int
-    max_size: int | None
-    min_free: int
-
-    def excess(self, space: Space) -> int:
-        """Bytes that must go for the archive to fit again."""
-        over = space.held - self.max_size if self.max_size is not None else 0
-        return max(over, self.min_free - space.free, 0)
+BATCH = 40
+"""Files deleted between two transactions."""
+SWEEP_S = 0.15
+"""After so long a sweep gives way to the agent's other work."""
+AHEAD_US = 3600 * US
+"""A recording marked further ahead of a trusted clock was recorded while the clock was wrong."""
+HOUR_US = 3600 * US
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +41,34 @@ class Swept:
     by_age: int = 0
     by_space: int = 0
     freed_bytes: int = 0
+    holds: tuple[str, ...] = ()
+    """Holds that had kept some of it beyond its time."""
     more: bool = False
     """There is more to do; sweep again soon."""
 
+    def __add__(self, later: Swept) -> Swept:
+        holds = tuple(sorted({*self.holds, *later.holds}))
+        by_age, by_space = self.by_age + later.by_age, self.by_space + later.by_space
+        return Swept(by_age, by_space, self.freed_bytes + later.freed_bytes, holds, later.more)
 
-def choose(oldest: Sequence[Segment], rule: Rule, space: Space, now_us: int) -> list[tuple[Segment, DeleteReason]]:
-    """What goes, of segments given oldest first; space counts only what age has not freed already."""
-    excess = rule.excess(space)
-    chosen: list[tuple[Segment, DeleteReason]] = []
-    for segment in oldest:
-        if segment.end_us <= now_us - rule.keep_us:
-            chosen.append((segment, DeleteReason.AGE))
-        elif excess > 0:
-            chosen.append((segment, DeleteReason.SPACE))
-        else:
-            break
-        excess -= segment.size_bytes
-    return chosen
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the archive keeps its promise just now."""
+
+    waiting: bool
+    """Recording waits for room (`on_full = "stop"`)."""
+    stuck: bool
+    """Something has to go, and nothing may."""
+    taken: bool
+    """Others fill the disk, and the archive gives no more."""
+    holds_known: bool
+    free: int
+    """Bytes free on the disk."""
+    short: tuple[CameraId, ...] = ()
+    """Cameras of which something is gone that was promised."""
+    oldest_us: int | None = None
+    """Age mark of the oldest unheld recording of those."""
 
 
 class Ballast:
@@ -110,50 +106,147 @@ class Ballast:
 class Deleter:
     """Keeps the archive within its rule; the agent's loop owns it."""
 
-    def __init__(self, root: Path, index: Index, rule: Rule, clock: Clock, ballast: Ballast) -> None:
+    def __init__(self, root: Path, index: Index, holds: Holds, rule: Rule, clock: Clock, ballast: Ballast) -> None:
         self._root = root
         self._index = index
+        self._holds = holds
         self._rule = rule
         self._clock = clock
         self._ballast = ballast
+        self._waiting = self._stuck = False
         ballast.take_on(self._space().free)
 
-    def sweep(self) -> Swept:
-        """Delete what is due, at most a batch; on a full disk the ballast makes the room that this needs."""
+    def finish(self) -> None:
+        """Finish the deletions that a crash left, or call them back where a hold came in between."""
+        spared: list[Segment] = []
+        going: list[tuple[Segment, str]] = []
+        for segment, reason in self._index.doomed():
+            if self._holds.held.keeps(Aged(segment, segment.end_us)) and (self._root / segment.path).exists():
+                spared.append(segment)
+            else:
+                going.append((segment, reason))
+        if spared:
+            self._index.spare(spared)
+        self._delete(going)
+
+    def sweep(self, *, clock_trusted: bool) -> Swept:
+        """Delete what is due, for a short while; on a full disk the ballast makes the room that this needs."""
+        if not self._holds.known:
+            return Swept()
         try:
-            swept = self._sweep()
+            swept = self._sweep(clock_trusted)
         except ArchiveError:
             if not self._ballast.drop():
                 raise
-            swept = self._sweep()
+            swept = self._sweep(clock_trusted)
         self._ballast.take_on(self._space().free - self._rule.min_free)
         return swept
 
-    def _sweep(self) -> Swept:
-        """Finish deletions that a crash left, then delete what is due."""
-        self._finish(self._index.doomed())
-        space = self._space()
-        space = Space(space.held, space.free - self._ballast.missing)
-        chosen = choose(self._index.oldest(BATCH), self._rule, space, self._clock.utc_us())
-        for reason in DeleteReason:
-            self._index.doom([segment for segment, why in chosen if why is reason], reason)
-        self._finish([(segment, str(reason)) for segment, reason in chosen])
-        by_age = sum(1 for _, reason in chosen if reason is DeleteReason.AGE)
-        return Swept(
-            by_age=by_age,
-            by_space=len(chosen) - by_age,
-            freed_bytes=sum(segment.size_bytes for segment, _ in chosen),
-            more=len(chosen) == BATCH,
+    def must_wait(self) -> bool:
+        """Whether recording has to wait for room (`on_full = "stop"`)."""
+        self._waiting = self._rule.must_wait(self._space(), self._waiting)
+        return self._waiting
+
+    def standing(self, *, clock_trusted: bool) -> Standing:
+        """How the promise is kept; cheap, for a look every half minute."""
+        now_us = self._now(clock_trusted)
+        space = self._with_last_hour(self._space())
+        short = [
+            camera
+            for camera in self._index.recorded_cameras()
+            if now_us and self._index.went_early(camera, Interval(max(now_us - self._rule.keep(camera), 0), now_us))
+        ]
+        oldest = [aged.mark_us for camera in short for aged in islice(self._unheld(camera, self._holds.held), 1)]
+        return Standing(
+            waiting=self._waiting,
+            stuck=self._stuck,
+            taken=self._rule.taken_by_others(space),
+            holds_known=self._holds.known,
+            free=space.free,
+            short=tuple(short),
+            oldest_us=min((mark for mark in oldest if mark <= now_us), default=None),
         )
+
+    def _sweep(self, clock_trusted: bool) -> Swept:
+        self.finish()
+        if clock_trusted:
+            now_us = self._clock.utc_us()
+            dated = self._index.date_from(now_us + AHEAD_US, now_us)
+            if dated:
+                _log.info("%d recordings of doubtful date count as recorded now", dated)
+        deadline = self._clock.monotonic() + SWEEP_S
+        space = self._space()
+        by_age = by_space = freed = 0
+        holds: set[str] = set()
+        while chosen := self._choose(space, clock_trusted):
+            for reason in sorted({reason for _, reason in chosen}):
+                self._index.doom((segment for segment, why in chosen if why == reason), reason)
+            self._delete(chosen)
+            size = sum(segment.size_bytes for segment, _ in chosen)
+            space = Space(space.held - size, space.free + size)
+            freed += size
+            aged = sum(1 for _, reason in chosen if reason.startswith(DeleteReason.AGE))
+            by_age, by_space = by_age + aged, by_space + len(chosen) - aged
+            holds |= {reason.partition(" ")[2] for _, reason in chosen} - {""}
+            if self._clock.monotonic() >= deadline:
+                return Swept(by_age, by_space, freed, tuple(sorted(holds)), more=True)
+        return Swept(by_age, by_space, freed, tuple(sorted(holds)))
+
+    def _choose(self, space: Space, clock_trusted: bool) -> list[tuple[Segment, str]]:
+        """The next few that go, each with its reason."""
+        held, now_us = self._holds.held, self._now(clock_trusted)
+        cameras = self._index.recorded_cameras()
+        self._stuck = False
+        if clock_trusted:
+            due = list(islice((aged for camera in cameras for aged in self._due(camera, held, now_us)), BATCH))
+            if due:
+                return [(aged.segment, self._reason(aged, held)) for aged in due]
+        if self._rule.excess(space) == 0 or self._rule.on_full is not OnFull.OVERWRITE:
+            return []
+        excess = self._rule.excess(self._with_last_hour(space))
+        candidates = first_to_lose({camera: self._unheld(camera, held) for camera in cameras}, self._rule, now_us)
+        chosen = list(islice(until_it_fits(candidates, excess), BATCH))
+        self._stuck = excess > 0 and not chosen
+        return [(aged.segment, str(DeleteReason.SPACE)) for aged in chosen]
+
+    def _due(self, camera: CameraId, held: Held, now_us: int) -> Iterable[Aged]:
+        before_us = now_us - self._rule.keep(camera)
+        return takewhile(lambda aged: aged.mark_us <= before_us, self._unheld(camera, held))
+
+    def _unheld(self, camera: CameraId, held: Held) -> Iterator[Aged]:
+        """A camera's recordings that may go, by age mark; a held stretch is stepped over in one."""
+        after = FIRST
+        while found := self._index.by_age(camera, after, BATCH):
+            for aged in found:
+                after = place_of(aged)
+                beyond = held.beyond(camera, aged.mark_us)
+                if beyond is not None:
+                    after = (beyond - 1, LAST, LAST)
+                    break
+                if not held.keeps(aged):
+                    yield aged
+
+    def _reason(self, aged: Aged, held: Held) -> str:
+        hold = held.kept_by(aged.segment, aged.mark_us + self._rule.keep(aged.segment.camera))
+        return f"{DeleteReason.AGE} {hold}".rstrip()
+
+    def _now(self, clock_trusted: bool) -> int:
+        return self._clock.utc_us() if clock_trusted else self._index.last_dated_us()
 
     def _space(self) -> Space:
         try:
             disk = os.statvfs(self._root)
         except OSError as error:
             raise ArchiveError(f"cannot ask the disk of {self._root} for its space: {error.strerror}") from error
-        return Space(held=self._index.holdings().size_bytes, free=disk.f_bavail * disk.f_frsize)
+        free = disk.f_bavail * disk.f_frsize - self._ballast.missing
+        return Space(held=self._index.holdings().size_bytes, free=free)
 
-    def _finish(self, doomed: Sequence[tuple[Segment, str]]) -> None:
+    def _with_last_hour(self, space: Space) -> Space:
+        now_us = self._clock.utc_us()
+        recorded, freed = self._index.came_and_went(now_us - HOUR_US, now_us)
+        return Space(space.held, space.free, recorded, freed)
+
+    def _delete(self, doomed: Sequence[tuple[Segment, str]]) -> None:
         if not doomed:
             return
         folders: set[Path] = set()
@@ -175,7 +268,3 @@ def _sync_or_remove(folder: Path) -> None:
     with suppress(FileNotFoundError):
         fsync_folder(folder)
     remove_with_folder(folder)
-
-
-def rule_of(days: float, max_size: int | None, min_free: int) -> Rule:
-    return Rule(keep_us=round(days * 86400 * US), max_size=max_size, min_free=min_free)

@@ -35,6 +35,8 @@ class RecorderJob:
     cameras: tuple[CameraJob, ...]
     segment_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     flush_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    wait: str = ""
+    """Why nothing may be recorded at first; empty: record (`capture/gate.py`)."""
 
 
 RECORDER_JOB = JobForm(RecorderJob, "recorder")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge_agent.capture.camera_recorder import CameraRecorder
 from edge_agent.capture.feed import Rounds
+from edge_agent.capture.gate import Gate
 from edge_agent.capture.job import RECORDER_JOB, RecorderJob
 from edge_agent.capture.segment_writer import ArchivePlace
 from edge_agent.capture.sources import make_source
@@ -30,11 +31,10 @@ CLOSE_S = 3.5
 """Closing a file is quick unless the disk hangs; then what is not closed is recovered as torn."""
 
 
-def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event) -> None:
+def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event, gate: Gate) -> None:
     """Record all cameras of the job until `stop` is set, then close their files; BadKeyError for a wrong recipient."""
-    place = ArchivePlace(
-        Path(job.archive_dir), [Recipient.parse(text) for text in job.recipients], job.segment_s, job.flush_s
-    )
+    recipients = [Recipient.parse(text) for text in job.recipients]
+    place = ArchivePlace(Path(job.archive_dir), recipients, job.segment_s, job.flush_s, gate)
     came = threading.Event()
     rounds = Rounds(clock, stop, ROUND_S, came.set)
     cameras = [
@@ -81,8 +81,14 @@ def _write(steps: Sequence[Generator[float, None, None]], clock: Clock, rounds: 
 
 
 def main() -> None:
-    clock = SystemClock()
-    run_child("recorder", RECORDER_JOB.parse, lambda job, outlet, stop: record(job, clock, outlet, stop))
+    clock, gate = SystemClock(), Gate()
+
+    def parse(line: bytes) -> RecorderJob:
+        job = RECORDER_JOB.parse(line)
+        gate.closed = job.wait
+        return job
+
+    run_child("recorder", parse, lambda job, outlet, stop: record(job, clock, outlet, stop, gate), gate.hear)
 
 
 if __name__ == "__main__":

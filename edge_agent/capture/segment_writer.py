@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.buffer.segments import SegmentFile, SegmentName
 from edge_agent.capture.fragments import Fragment
+from edge_agent.capture.gate import Gate
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.messages import SegmentClosed, SegmentOpened
@@ -36,6 +37,7 @@ class ArchivePlace:
     recipients: Sequence[Recipient]
     segment_s: float
     flush_s: float
+    gate: Gate = field(default_factory=Gate)
 
 
 class _Open:
@@ -81,8 +83,13 @@ class SegmentWriter:
 
     @property
     def may_begin(self) -> bool:
-        """False for a while after the disk failed."""
+        """False for a while after the disk failed, or the recording had to wait."""
         return self._clock.monotonic() >= self._retry_at
+
+    @property
+    def must_end(self) -> bool:
+        """The recording has to wait: the file is to be ended in order."""
+        return bool(self._place.gate.closed)
 
     def lost(self, loss: Loss) -> None:
         """Recording stopped; the first cause since the last file is the one that is told."""
@@ -91,6 +98,9 @@ class SegmentWriter:
     def begin(self, start_us: int, header: bytes) -> None:
         """Begin a file; the one before must have been ended."""
         assert self._open is None
+        if self._place.gate.closed:
+            self._wait(self._place.gate.closed)
+            return
         self._sequence += 1
         name = SegmentName(self._camera, start_us, self._sequence)
         try:
@@ -152,6 +162,11 @@ class SegmentWriter:
             return
         self._open = None
         self._tell(SegmentClosed(segment))
+
+    def _wait(self, words: str) -> None:
+        self._retry_at = self._clock.monotonic() + DISK_RETRY_S
+        self.lost(Loss(GapCause.DISK, words))
+        self._disk(ArchiveError(words))
 
     def _failed(self, error: ArchiveError) -> None:
         """Give the open file up: what was written of it stays."""

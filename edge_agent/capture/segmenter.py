@@ -96,6 +96,7 @@ class Segmenter:
             or self._timeline.pending is not None
             or self._sets != self._sets_of_file
             or lost_before > 0
+            or self._writer.must_end
         )
 
     @property

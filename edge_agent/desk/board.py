@@ -18,9 +18,11 @@ from edge_agent.model import AlarmPhase
 from edge_agent.uplink.payloads import (
     MAX_CAMERAS,
     AlarmMessage,
+    AnyAlarm,
     CameraMessage,
     CameraReport,
     Health,
+    NodeAlarmMessage,
     NodeState,
     Status,
     decode,
@@ -82,9 +84,9 @@ class NodeView:
 class AlarmView:
     """One alarm's life so far."""
 
-    told: AlarmMessage
+    told: AnyAlarm
     """The message that tells best what happened: the latest before the end."""
-    last: AlarmMessage
+    last: AnyAlarm
 
     @property
     def ended(self) -> bool:
@@ -141,7 +143,9 @@ def apply(board: Board, topic: str, payload: bytes, *, retained: bool, now_us: i
             case TopicKind.CAMERA:
                 return _camera(board, address, decode(CameraMessage, payload), retained)
             case TopicKind.ALARM:
-                return _alarm(board, address, decode(AlarmMessage, payload))
+                return _camera_alarm(board, address, decode(AlarmMessage, payload))
+            case TopicKind.NODE_ALARM:
+                return _alarm(board, address, decode(NodeAlarmMessage, payload))
             case TopicKind.PICTURE:
                 return board, (_picture(address, payload),)
             case _:
@@ -232,8 +236,14 @@ def _same(known: tuple[int, CameraReport] | None, report: CameraReport) -> bool:
     return known is not None and (known[1].state, known[1].fault) == (report.state, report.fault)
 
 
-def _alarm(board: Board, address: Address, message: AlarmMessage) -> Step:
-    if (message.site, message.node, message.camera) != (address.site, address.node, address.camera):
+def _camera_alarm(board: Board, address: Address, message: AlarmMessage) -> Step:
+    if message.camera != address.camera:
+        raise ValueError("AlarmMessage: it speaks of another camera than its topic")
+    return _alarm(board, address, message)
+
+
+def _alarm(board: Board, address: Address, message: AnyAlarm) -> Step:
+    if (message.site, message.node) != (address.site, address.node):
         raise ValueError("AlarmMessage: it speaks of another camera than its topic")
     id_ = (message.site, message.node, message.message_id)
     if id_ in board.seen:
@@ -247,7 +257,7 @@ def _alarm(board: Board, address: Address, message: AlarmMessage) -> Step:
     return board, (_event("alarm", address, message.model_dump(mode="json"), news=news),)
 
 
-def _joined(known: AlarmView | None, message: AlarmMessage) -> AlarmView:
+def _joined(known: AlarmView | None, message: AnyAlarm) -> AlarmView:
     """Messages may come again or out of order: the end stays the end."""
     if known is None:
         return AlarmView(message, message)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -17,22 +14,28 @@ from pydantic import ValidationError
 
 from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.desk.client import DeskClient, Patience
+from edge_agent.desk.client import Patience
+from edge_agent.desk.hold_cli import hold_app
+from edge_agent.desk.options import (
+    ConfigOption,
+    IdleOption,
+    NodeArgument,
+    PassphraseOption,
+    SocketOption,
+    TimeoutOption,
+)
 from edge_agent.desk.output import (
-    Told,
     final_json,
     in_language,
     json_line,
     raise_unless_done,
     say_json,
-    unreachable_json,
 )
 from edge_agent.desk.people import AGE_FILE, SIGNING_FILE, check_entry, make_keys, person_entry, toml_block
 from edge_agent.desk.pictures import Pictures
 from edge_agent.desk.rows import Wording
 from edge_agent.desk.screen import health_screen
 from edge_agent.desk.settings import (
-    ANSWER_SESSION_S,
     DEFAULT_CONFIG,
     Desk,
     broker_settings,
@@ -43,37 +46,22 @@ from edge_agent.desk.settings import (
     signer,
     unlock,
 )
+from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
-from edge_agent.errors import ConfigError, EdgeError, UplinkError, UsageError
-from edge_agent.terminal import JsonOption, app_of, console, progress_console, run_app
+from edge_agent.errors import ConfigError, EdgeError, UsageError
+from edge_agent.terminal import JsonOption, app_of, console, run_app
 from edge_agent.trust.age import load_identities, open_file
-from edge_agent.trust.command import CommandArgs, ExportArgs, StatusArgs, sign
+from edge_agent.trust.command import ExportArgs, StatusArgs
 from edge_agent.trust.keys import public_key_of
 from edge_agent.trust.policy import Role
-from edge_agent.uplink.commands import claimed_nonce
 from edge_agent.uplink.payloads import Health, Reply
-from edge_agent.uplink.topics import Topics
 from edge_agent.when import parse_duration, parse_when, spoken
 
 app = app_of("edge-desk", "Watch the nodes, ask them for clips, open what they release.")
 keys_app = app_of("keys", "Make and show a person's own keys.")
 app.add_typer(keys_app)
-
-ConfigOption = Annotated[
-    Path,
-    typer.Option("--config", "-c", envvar="EDGE_DESK_CONFIG", help="The desk's configuration.", show_default=True),
-]
-NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="SITE/NODE, or NODE of the configured site.")]
-SocketOption = Annotated[
-    Path | None, typer.Option("--socket", help="At the node itself: its local socket instead of the broker.")
-]
-PassphraseOption = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", help="The key's passphrase; asked for on the terminal without it."),
-]
-TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for the first answer.")]
-IdleOption = Annotated[float, typer.Option("--idle", min=1, help="Seconds to wait for each further answer.")]
+app.add_typer(hold_app)
 
 
 @app.callback()
@@ -123,9 +111,9 @@ def _export(
             camera=camera, start_us=start_us, end_us=end_us, recipient=recipient, target=target, reason=reason
         )
     except ValidationError as error:
-        raise UsageError(_mistakes(error)) from error
-    request = _Request.signed(desk, clock, topics, args, passphrase_file)
-    talk = _Talk(desk, clock, socket, Patience(first_s=timeout_s, idle_s=idle_s), config)
+        raise UsageError(mistakes(error)) from error
+    request = Request.signed(desk, clock, topics, args, passphrase_file)
+    talk = Talk(desk, clock, socket, Patience(first_s=timeout_s, idle_s=idle_s), config)
     if not wait:
         talk.send(request, as_json)
         return
@@ -149,8 +137,8 @@ def _status(
     """Ask a node how it and its cameras are."""
     desk, clock = load_desk(config), SystemClock()
     topics = node_named(node, desk.site)
-    request = _Request.signed(desk, clock, topics, StatusArgs(), passphrase_file)
-    talk = _Talk(desk, clock, socket, Patience(first_s=timeout_s, idle_s=timeout_s), config)
+    request = Request.signed(desk, clock, topics, StatusArgs(), passphrase_file)
+    talk = Talk(desk, clock, socket, Patience(first_s=timeout_s, idle_s=timeout_s), config)
     reply = talk.hear(request, as_json)
     if as_json:
         say_json(final_json(reply))
@@ -159,7 +147,7 @@ def _status(
         try:
             health = Health.model_validate(reply.result)
         except ValidationError as error:
-            raise EdgeError(f"{node} answered with what is no state of a node: {_mistakes(error)}") from error
+            raise EdgeError(f"{node} answered with what is no state of a node: {mistakes(error)}") from error
         console().print(health_screen(Wording(talk.texts, desk.zone), topics, health, clock.utc_us()))
 
 
@@ -178,8 +166,8 @@ def _follow(
         topics.reply(request_id)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    talk = _Talk(desk, clock, None, Patience(first_s=idle_s, idle_s=idle_s), config)
-    reply = talk.hear(_Request(topics, request_id, None), as_json)
+    talk = Talk(desk, clock, None, Patience(first_s=idle_s, idle_s=idle_s), config)
+    reply = talk.hear(Request(topics, request_id, None), as_json)
     if as_json:
         say_json(final_json(reply))
     raise_unless_done(reply, talk.texts)
@@ -282,83 +270,6 @@ def _show(
         print(f"recipient   {recipient}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What is asked of a node; without a token it was asked before."""
-
-    node: Topics
-    id: str
-    token: bytes | None
-
-    @classmethod
-    def signed(
-        cls, desk: Desk, clock: Clock, node: Topics, args: CommandArgs, passphrase_file: Path | None
-    ) -> _Request:
-        person, key = signer(desk, passphrase_file)
-        # Signed after the passphrase was typed: the command must not be old when it leaves.
-        token = sign(key, person, f"{node.site}/{node.node}", args, clock.utc_us())
-        return cls(node, claimed_nonce(token), token)
-
-
-class _Talk:
-    """One request as the person at the terminal lives through it."""
-
-    def __init__(self, desk: Desk, clock: Clock, socket: Path | None, patience: Patience, config: Path) -> None:
-        self.texts: Texts = texts(desk.language)
-        self._socket, self._config = socket, config
-        way = socket or broker_settings(desk, desk.person or "follow", session_s=ANSWER_SESSION_S)
-        where = str(way) if isinstance(way, Path) else way.where
-        self._told = Told(progress_console(), self.texts, where)
-        self._client = DeskClient(way, clock, patience, self._told.link)
-
-    def hear(self, request: _Request, as_json: bool) -> Reply:
-        """The final reply; meanwhile standard error shows how it goes."""
-        client, node, last = self._client, request.node, None
-        said = self.texts.waiting_for if request.token else self.texts.follow
-        with self._ended_well(request, as_json), self._told as told:
-            words = said.format(node=f"{node.site}/{node.node}", request=request.id)
-            told.waiting(words, at_once=self._socket is not None)
-            replies = client.ask(node, request.token) if request.token else client.follow(node, request.id)
-            for last in replies:
-                told.reply(last)
-        if last is None or not last.state.final:
-            raise UplinkError("the answer ended before its end")
-        return last
-
-    def send(self, request: _Request, as_json: bool) -> None:
-        """Without waiting for more than that it is on its way."""
-        assert request.token is not None
-        with self._ended_well(request, as_json):
-            reply = self._client.send(request.node, request.token)
-        if reply is not None and reply.state.final:
-            raise_unless_done(reply, self.texts)
-        if as_json:
-            say_json({"ok": True, "state": "sent", "request_id": request.id})
-        else:
-            print(request.id)
-
-    @contextlib.contextmanager
-    def _ended_well(self, request: _Request, as_json: bool) -> Iterator[None]:
-        try:
-            yield
-        except UplinkError as error:
-            if as_json:
-                say_json(unreachable_json(request.id, error))
-            raise
-        except KeyboardInterrupt:
-            if self._told.under_way:
-                self._say_how_to_look(request)
-            raise typer.Exit(130) from None
-
-    def _say_how_to_look(self, request: _Request) -> None:
-        told = progress_console()
-        told.print(self.texts.goes_on.format(request=request.id), markup=False)
-        if self._socket is None:
-            named = [] if self._config == DEFAULT_CONFIG else ["--config", str(self._config)]
-            command = ["edge-desk", "follow", f"{request.node.site}/{request.node.node}", request.id, *named]
-            told.print(self.texts.look.format(command=shlex.join(command)), markup=False, soft_wrap=True)
-
-
 def _interval(desk: Desk, clock: Clock, start: str, length: str | None, end: str | None) -> tuple[int, int]:
     if (length is None) == (end is None):
         raise UsageError("say how long: --for or --to, one of them")
@@ -389,11 +300,6 @@ def _chosen_passphrase(file: Path | None) -> str:
     if read_passphrase("The same again: ", None) != first:
         raise ConfigError("the two passphrases differ: nothing was made, try again")
     return first
-
-
-def _mistakes(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False)[:5]
-    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'interval'}: {one['msg']}" for one in found)
 
 
 def main() -> None:

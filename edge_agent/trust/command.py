@@ -125,11 +125,56 @@ class ExportArgs(_Closed):
         return Interval(self.start_us, self.end_us)
 
 
-CommandArgs = StatusArgs | ExportArgs
+Said = Annotated[str, AfterValidator(_plain_text), Field(min_length=1, max_length=200)]
+OrderNumber = Annotated[str, AfterValidator(_plain_text), Field(min_length=1, max_length=64)]
 
-_ARGS: Mapping[Action, type[StatusArgs] | type[ExportArgs]] = {
-    Action.STATUS: StatusArgs,
-    Action.EXPORT: ExportArgs,
+
+class HoldArgs(_Closed):
+    """`hold`: keep an interval of some cameras (or all) until it is let go, by an official's order."""
+
+    action: ClassVar[Action] = Action.HOLD
+
+    cameras: tuple[Name, ...] = Field(default=(), max_length=64, strict=False)
+    """None: all of the node's, those of the future included."""
+    start_us: int = Field(ge=0, le=MAX_TIME_S * US)
+    end_us: int | None = Field(default=None, ge=0, le=MAX_TIME_S * US)
+    """None: until it is let go."""
+    order_number: OrderNumber
+    ordered_by: Said
+    """Surname, name and patronymic of the official."""
+    reason: Annotated[str, AfterValidator(_plain_text)] = Field(default="", max_length=500)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> HoldArgs:
+        if self.end_us is not None and self.end_us <= self.start_us:
+            raise ValueError("the interval is empty: end_us must be after start_us")
+        return self
+
+
+class HoldEndArgs(_Closed):
+    """`hold_end`: let go what a hold keeps, by an official's order."""
+
+    action: ClassVar[Action] = Action.HOLD_END
+
+    hold_id: Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")]
+    """Or as much of its beginning as names it alone."""
+    order_number: OrderNumber
+    ordered_by: Said
+    reason: Annotated[str, AfterValidator(_plain_text)] = Field(default="", max_length=500)
+
+
+class HoldsArgs(_Closed):
+    """`holds`: all of them, or one with what is there and what is missing of it."""
+
+    action: ClassVar[Action] = Action.HOLDS
+
+    hold_id: Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")] | None = None
+
+
+CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs
+
+_ARGS: Mapping[Action, type[StatusArgs] | type[ExportArgs] | type[HoldArgs] | type[HoldEndArgs] | type[HoldsArgs]] = {
+    kind.action: kind for kind in (StatusArgs, ExportArgs, HoldArgs, HoldEndArgs, HoldsArgs)
 }
 
 

@@ -30,6 +30,8 @@ class JournalKind(StrEnum):
     START = "start"
     STOP = "stop"
     DELETION = "deletion"
+    CLOCK = "clock"
+    """Somebody set the node's clock."""
     SEGMENTS = "segments"
     """The Merkle root of an hour's recordings."""
 

@@ -30,6 +30,12 @@ class Action(StrEnum):
     """See the health of the node and of its cameras."""
     EXPORT = "export"
     """Take an interval out of the archive and hand it to a recipient."""
+    HOLD = "hold"
+    """Carry out an order that recordings of an interval must not be deleted (clause 4.6)."""
+    HOLD_END = "hold_end"
+    """Carry out the order that lets them go."""
+    HOLDS = "holds"
+    """See what is held."""
 
 
 class Access(StrEnum):
@@ -82,6 +88,15 @@ POLICY = MappingProxyType(
             {
                 Role.ARCHIVE_OFFICER: _BOTH,
                 Role.CONTRACTOR: _DIRECT,
+            }
+        ),
+        Action.HOLD: MappingProxyType({Role.ARCHIVE_OFFICER: _BOTH}),
+        Action.HOLD_END: MappingProxyType({Role.ARCHIVE_OFFICER: _BOTH}),
+        Action.HOLDS: MappingProxyType(
+            {
+                Role.MAYOR: _REMOTE,
+                Role.DEPUTY: _REMOTE,
+                Role.ARCHIVE_OFFICER: _BOTH,
             }
         ),
     }

@@ -18,11 +18,19 @@ from edge_agent.clock import US, Clock
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError, NotFoundError, UsageError
 from edge_agent.model import CameraId, Interval
-from edge_agent.trust.command import MAX_TOKEN_BYTES, CommandRefusedError, ExportArgs
+from edge_agent.trust.command import (
+    MAX_TOKEN_BYTES,
+    CommandRefusedError,
+    ExportArgs,
+    HoldArgs,
+    HoldEndArgs,
+    HoldsArgs,
+)
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
 from edge_agent.uplink.exports import Exports, ReleaseNews
+from edge_agent.uplink.hold_orders import Done, HoldOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
 
 _log = logging.getLogger(__name__)
@@ -42,6 +50,7 @@ class Commands:
         config: Config,
         door: Door,
         exports: Exports,
+        holds: HoldOrders,
         health: Callable[[], Health],
         has_footage: Callable[[CameraId, Interval], bool],
         broadcast: Answer,
@@ -50,6 +59,7 @@ class Commands:
         self._config = config
         self._door = door
         self._exports = exports
+        self._holds = holds
         self._health = health
         self._has_footage = has_footage
         self._broadcast = broadcast
@@ -72,6 +82,8 @@ class Commands:
             match admitted.command.args:
                 case ExportArgs() as args:
                     self._export(admitted, args, answer)
+                case HoldArgs() | HoldEndArgs() | HoldsArgs():
+                    self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case _:
                     self._status(admitted, answer)
         except EdgeError as error:
@@ -100,6 +112,11 @@ class Commands:
         self._note(admitted, True, "told")
         result = health.model_dump(mode="json")
         answer(self._reply(admitted.command.nonce, "done", "status", words.status_given(), result))
+
+    def _carried_out(self, admitted: Admitted, done: Done, answer: Answer) -> None:
+        self._note(admitted, True, done.said.en)
+        command = admitted.command
+        answer(self._reply(command.nonce, "done", str(command.action), done.said, done.result))
 
     def _export(self, admitted: Admitted, args: ExportArgs, answer: Answer) -> None:
         self._check(args)

@@ -16,11 +16,13 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
 
 from edge_agent.messages import finite
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraState
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraState, NodeAlarm
 from edge_agent.uplink.topics import Topics
 
 MAX_JSON_BYTES = 256 * 1024
 MAX_CAMERAS = 64
+PROMISE_ALARM = "promise_breaks"
+"""The code of the node's alarm that the forecast raises (`docs/forecast.md`)."""
 
 CLOCK_OFF_S = 5.0
 """A camera's clock that is further off is worth a warning."""
@@ -29,6 +31,7 @@ _CLEAN = r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Text = Annotated[str, Field(max_length=500, pattern=_CLEAN)]
 Us = Annotated[int, Field(ge=0, le=_LAST_US)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -89,6 +92,33 @@ class Gaps(_Payload):
     seconds: Amount = 0.0
 
 
+class Kept(_Payload):
+    """For how long a camera's recordings are kept, in days; the forecast's figures (`docs/forecast.md`)."""
+
+    days: Amount
+    """So far back nothing is gone."""
+    promised_days: Amount
+    will_keep_days: Amount
+    """Once the promise's time has passed from now."""
+
+
+class Promise(_Payload):
+    """Whether recordings will be kept as long as promised (`docs/forecast.md`)."""
+
+    at_us: Us
+    breaks_us: Us | None
+    """From when something must go before its time; None when that is not in sight."""
+    room_bytes: Count
+    need_bytes: Count
+    held_bytes: Count
+    bytes_per_day: Count
+    add_bytes: Count
+    """Disk that is missing, rounded up."""
+    lower_percent: Annotated[int, Field(ge=0, le=100)] | None
+    """By how much all bitrates would have to fall instead; None when that is not needed or does not help."""
+    text: Words
+
+
 class CameraReport(_Payload):
     """One camera, as far as the node knows."""
 
@@ -102,6 +132,8 @@ class CameraReport(_Payload):
     gaps_24h: Gaps = Gaps()
     watcher: CameraState | None = None
     """None where nobody watches the picture."""
+    kept: Kept | None = None
+    """None until there is a forecast."""
     clock_offset_s: Signed | None = None
     """The camera's own clock less the node's (`docs/time.md`); None where the camera does not tell."""
     clock_drift_ppm: Signed | None = None
@@ -126,6 +158,14 @@ class Undelivered(_Payload):
     rejected: Count = 0
 
 
+class Trouble(_Payload):
+    """An alarm of the node that lasts, with the figures of now."""
+
+    code: Code
+    since_us: Us
+    text: Words
+
+
 class Health(_Message):
     """The node and all its cameras; sent every few seconds."""
 
@@ -140,8 +180,11 @@ class Health(_Message):
     disk_free_bytes: Count
     archive_bytes: Count
     oldest_footage_us: Us | None = None
+    promise: Promise | None = None
+    """None until there is a forecast."""
     mqtt_protocol: Literal["5", "3.1.1"] | None = None
     outbox: Undelivered = Undelivered()
+    troubles: Annotated[tuple[Trouble, ...], Field(max_length=32)] = ()
     clock_synchronised: bool | None = None
     """Whether the node's clock follows a time server; None from nodes that do not tell."""
     cameras: Annotated[dict[Slug, CameraReport], Field(max_length=MAX_CAMERAS)]
@@ -156,23 +199,34 @@ class BoxPart(_Payload):
     height: Part
 
 
-class AlarmMessage(_Message):
+class AnyAlarm(_Message):
     """One message of an alarm's life; `message_id` is the same whenever this message is sent again."""
 
     message_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
     alarm_id: Id
     site: Slug
     node: Slug
+    phase: AlarmPhase
+    started_us: Us
+    text: Words
+
+
+class AlarmMessage(AnyAlarm):
+    """Of a camera."""
+
     camera: Slug
     camera_name: Text
     nature: AlarmNature
-    phase: AlarmPhase
-    started_us: Us
     zone: Text | None = None
     box: BoxPart | None = None
     direction_deg: Annotated[float, Field(ge=0, le=360)] | None = None
-    text: Words
     picture_topic: Annotated[str, Field(max_length=300, pattern=_CLEAN)] | None = None
+
+
+class NodeAlarmMessage(AnyAlarm):
+    """Of the node itself."""
+
+    code: Code
 
 
 class ReplyState(StrEnum):
@@ -192,7 +246,7 @@ class Reply(_Message):
 
     request_id: Id
     state: ReplyState
-    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    code: Code
     """For programs: the same whatever the words."""
     words: Words
     progress: Part | None = None
@@ -206,6 +260,7 @@ TYPES: dict[str, type[_Message]] = {
     "health": Health,
     "camera": CameraMessage,
     "alarm": AlarmMessage,
+    "node_alarm": NodeAlarmMessage,
     "reply": Reply,
 }
 
@@ -255,6 +310,25 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         text=alarm_words(alarm, name, zone),
         picture_topic=topics.picture(alarm.camera, alarm.alarm_id) if alarm.picture else None,
     )
+
+
+def node_alarm_message(alarm: NodeAlarm, topics: Topics) -> NodeAlarmMessage:
+    """The message for the start or the end of an alarm of the node."""
+    return NodeAlarmMessage(
+        at_us=alarm.at_us,
+        message_id=f"{alarm.alarm_id}.{alarm.phase}.{alarm.at_us}",
+        alarm_id=alarm.alarm_id,
+        site=topics.site,
+        node=topics.node,
+        phase=alarm.phase,
+        started_us=alarm.started_us,
+        text=Words(uk=shown(alarm.uk), en=shown(alarm.en)),
+        code=alarm.code,
+    )
+
+
+def trouble(alarm: NodeAlarm) -> Trouble:
+    return Trouble(code=alarm.code, since_us=alarm.started_us, text=Words(uk=shown(alarm.uk), en=shown(alarm.en)))
 
 
 _NATURE = {AlarmNature.MOTION: ("Рух", "Motion"), AlarmNature.LOST: ("Камеру втрачено", "Camera lost")}

@@ -21,6 +21,7 @@ class TopicKind(StrEnum):
     HEALTH = "health"
     CAMERA = "camera"
     ALARM = "alarm"
+    NODE_ALARM = "node_alarm"
     PICTURE = "picture"
     COMMAND = "command"
     REPLY = "reply"
@@ -65,6 +66,10 @@ class Topics:
     def command(self) -> str:
         return f"{self.base}/command"
 
+    @property
+    def node_alarm(self) -> str:
+        return f"{self.base}/alarm"
+
     def camera(self, camera: str) -> str:
         return f"{self.base}/camera/{_slug('camera', camera)}"
 
@@ -89,6 +94,8 @@ def parse(topic: str) -> Address:
     match parts[3:]:
         case ["status" | "health" | "command" as name]:
             return Address(TopicKind(name), node.site, node.node)
+        case ["alarm"]:
+            return Address(TopicKind.NODE_ALARM, node.site, node.node)
         case ["camera" | "alarm" as name, camera]:
             return Address(TopicKind(name), node.site, node.node, camera=_slug("camera", camera))
         case ["alarm", camera, alarm_id, "picture"]:
@@ -105,6 +112,8 @@ def subscription(kind: TopicKind, site: str | None = None, node: str | None = No
     match kind:
         case TopicKind.STATUS | TopicKind.HEALTH | TopicKind.COMMAND:
             return f"{base}/{kind}"
+        case TopicKind.NODE_ALARM:
+            return f"{base}/alarm"
         case TopicKind.CAMERA | TopicKind.ALARM | TopicKind.REPLY:
             return f"{base}/{kind}/+"
         case TopicKind.PICTURE:

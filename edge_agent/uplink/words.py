@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from edge_agent.buffer.account import Account, missing_by_cause
+from edge_agent.model import Hold
 from edge_agent.trust.command import RefusalCode
 from edge_agent.uplink.payloads import Words, shown
 
@@ -48,6 +52,88 @@ def release_done(location: str, seconds: float, missing_s: float) -> Words:
     if missing_s >= 1:
         uk, en = f"{uk}; бракує {missing_s:.0f} с", f"{en}; {missing_s:.0f} s are missing"
     return Words(uk=shown(uk), en=shown(en))
+
+
+_CAUSES = {
+    "deleted": ("знищено", "deleted"),
+    "unknown": ("невідомо чому", "nobody knows why"),
+    "outside": ("камери ще не було", "camera not installed"),
+    "camera": ("камера", "camera"),
+    "network": ("мережа", "network"),
+    "node_off": ("вузол вимкнено", "node off"),
+    "process": ("перезапуск запису", "recorder restarted"),
+    "disk": ("диск", "disk"),
+    "clock": ("годинник", "clock"),
+    "mode": ("за програмою", "by programme"),
+}
+
+
+def cause_words(cause: str) -> Words:
+    """Why footage is missing; a cause that is not known here as it stands."""
+    uk, en = _CAUSES.get(cause, (cause, cause))
+    return Words(uk=shown(uk), en=shown(en))
+
+
+def hold_entered(hold: Hold, accounts: Sequence[Account]) -> Words:
+    found = _accounted(accounts)
+    return Words(
+        uk=shown(f"Утримання {hold.hold_id} діє за наказом {hold.order_number}: {_cameras(hold).uk}. {found.uk}"),
+        en=shown(f"Hold {hold.hold_id} is in force by order {hold.order_number}: {_cameras(hold).en}. {found.en}"),
+    )
+
+
+def hold_ended(hold: Hold) -> Words:
+    uk = f"Утримання {hold.hold_id} знято за наказом {hold.end_order_number}: далі діє звичайний строк зберігання"
+    en = f"Hold {hold.hold_id} is ended by order {hold.end_order_number}: the normal rule applies from now on"
+    return Words(uk=shown(uk), en=shown(en))
+
+
+def hold_told(hold: Hold, accounts: Sequence[Account]) -> Words:
+    found = _accounted(accounts)
+    uk, en = ("діє", "is in force") if hold.ended_us is None else ("знято", "has ended")
+    return Words(
+        uk=shown(f"Утримання {hold.hold_id} {uk}: {_cameras(hold).uk}. {found.uk}"),
+        en=shown(f"Hold {hold.hold_id} {en}: {_cameras(hold).en}. {found.en}"),
+    )
+
+
+def holds_told(active: int, size_bytes: int) -> Words:
+    return Words(
+        uk=f"Утримань діє: {active}, займають {size_bytes / 1e9:.1f} ГБ",
+        en=f"Holds in force: {active}, keeping {size_bytes / 1e9:.1f} GB",
+    )
+
+
+def _cameras(hold: Hold) -> Words:
+    names = ", ".join(hold.cameras)
+    return Words(uk=shown(names or "усі камери"), en=shown(names or "all cameras"))
+
+
+def _accounted(accounts: Sequence[Account]) -> Words:
+    """What is there of the past part of a hold, in sum, and what is missing."""
+    if not accounts:
+        return Words(uk="Інтервал ще попереду", en="The interval lies ahead")
+    there, missing = sum(one.recorded_s for one in accounts), missing_by_cause(accounts)
+    uk, en = f"Є {_long(there, _UK)} запису", f"There are {_long(there, _EN)} of footage"
+    if not missing:
+        return Words(uk=f"{uk}, нічого не бракує", en=f"{en}, nothing is missing")
+    parts = [(_CAUSES.get(cause, (cause, cause)), seconds) for cause, seconds in missing.items()]
+    lacks_uk = ", ".join(f"{cause[0]} {_long(seconds, _UK)}" for cause, seconds in parts)
+    lacks_en = ", ".join(f"{cause[1]} {_long(seconds, _EN)}" for cause, seconds in parts)
+    return Words(uk=shown(f"{uk}; бракує: {lacks_uk}"), en=shown(f"{en}; missing: {lacks_en}"))
+
+
+_UK, _EN = ("д", "год", "хв", "с"), ("d", "h", "min", "s")
+
+
+def _long(seconds: float, units: tuple[str, str, str, str]) -> str:
+    """The two largest parts: `2 д 3 год`."""
+    left, parts = round(seconds), list[str]()
+    for size, unit in zip((86400, 3600, 60, 1), units, strict=True):
+        amount, left = divmod(left, size)
+        if amount or (size == 1 and not parts):
+            parts.append(f"{amount} {unit}")
+    return " ".join(parts[:2])
 
 
 def failed(reason: str) -> Words:

@@ -329,3 +329,26 @@ def test_watch_shows_a_live_table_on_a_terminal_and_ends_in_order(town: Town) ->
         process.kill()
         process.wait()
         os.close(ours)
+
+
+def test_a_hold_is_ordered_told_and_ended_from_afar(town: Town) -> None:
+    order = ["--order", "12-р", "--ordered-by", "Мер Іван"]
+    made = town.officer.desk(
+        "hold", "add", NODE, "--from", "20s ago", "--for", "1h", "--camera", "gate", *order, "--json"
+    )
+    assert made.code == 0, made.err
+    hold = made.json["hold"]
+    assert (hold["order_number"], hold["carried_out_by"]) == ("12-р", "Коваленко Олена Петрівна")
+    assert made.json["cameras"]["gate"]["size_bytes"] > 0
+    listed = town.officer.desk("hold", "list", NODE)
+    assert (listed.code, hold["hold_id"] in listed.out, "діє" in listed.out) == (0, True, True)
+    shown = town.officer.desk("hold", "show", NODE, hold["hold_id"][:6], "--socket", town.socket)
+    assert "gate: є" in shown.out
+    refused = town.operator.desk("hold", "end", NODE, hold["hold_id"], *order)
+    assert (refused.code, "operator may not hold_end" in refused.err) == (77, True)
+    ended = town.officer.desk("hold", "end", NODE, hold["hold_id"], *order, "--json")
+    assert ended.json["hold"]["ended_us"] is not None
+    nothing = town.officer.desk("hold", "show", NODE, "h00000000")
+    assert (nothing.code, "немає" in nothing.err or "no hold" in nothing.err) == (1, True)
+    wrong = town.officer.desk("hold", "add", NODE, "--from", "1h ago", "--order", "", "--ordered-by", "x")
+    assert (wrong.code, "order_number" in wrong.err) == (64, True)

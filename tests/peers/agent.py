@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_agent.buffer.index import Index
+from edge_agent.buffer.index import Index, Receipt
 from edge_agent.clock import SystemClock
 from edge_agent.model import CameraId, Gap, Interval, Segment
 from edge_agent.trust.age import AgeReader, Identity, load_identities
@@ -136,6 +136,9 @@ class RunningAgent:
 
     def gaps(self, camera: str) -> list[Gap]:
         return self._ask(lambda index: index.gaps(CameraId(camera), FOREVER))
+
+    def receipts(self, camera: str) -> list[Receipt]:
+        return self._ask(lambda index: index.receipts(CameraId(camera), FOREVER))
 
     def _ask(self, question: Callable[[Index], list[T]]) -> list[T]:
         if not (self.data / "journal.jsonl").exists():

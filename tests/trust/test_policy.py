@@ -19,6 +19,14 @@ ALLOWED = {
     (Role.ARCHIVE_OFFICER, Action.EXPORT, Access.REMOTE),
     (Role.ARCHIVE_OFFICER, Action.EXPORT, Access.DIRECT),
     (Role.CONTRACTOR, Action.EXPORT, Access.DIRECT),
+    (Role.ARCHIVE_OFFICER, Action.HOLD, Access.REMOTE),
+    (Role.ARCHIVE_OFFICER, Action.HOLD, Access.DIRECT),
+    (Role.ARCHIVE_OFFICER, Action.HOLD_END, Access.REMOTE),
+    (Role.ARCHIVE_OFFICER, Action.HOLD_END, Access.DIRECT),
+    (Role.ARCHIVE_OFFICER, Action.HOLDS, Access.REMOTE),
+    (Role.ARCHIVE_OFFICER, Action.HOLDS, Access.DIRECT),
+    (Role.MAYOR, Action.HOLDS, Access.REMOTE),
+    (Role.DEPUTY, Action.HOLDS, Access.REMOTE),
 }
 
 

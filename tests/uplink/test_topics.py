@@ -20,6 +20,7 @@ def test_every_topic_is_parsed_back_into_what_it_was_built_of(site: str, node: s
         topics.health: Address(TopicKind.HEALTH, site, node),
         topics.command: Address(TopicKind.COMMAND, site, node),
         topics.camera(camera): Address(TopicKind.CAMERA, site, node, camera=camera),
+        topics.node_alarm: Address(TopicKind.NODE_ALARM, site, node),
         topics.alarm(camera): Address(TopicKind.ALARM, site, node, camera=camera),
         topics.picture(camera, some_id): Address(TopicKind.PICTURE, site, node, camera=camera, alarm_id=some_id),
         topics.reply(some_id): Address(TopicKind.REPLY, site, node, request_id=some_id),

@@ -1,0 +1,82 @@
+"""What is wrong with the archive's promise, as alarms of the node (`docs/retention.md`, "Alarms of the node")."""
+
+from __future__ import annotations
+
+from edge_agent.buffer.promise import DAY_US, Rule
+from edge_agent.buffer.retention import Standing
+from edge_agent.clock import Clock
+from edge_agent.node_alarms import NodeAlarms, Said
+
+SHORT, FULL, TAKEN, UNKNOWN = "archive_short", "archive_full", "disk_taken", "holds_unknown"
+TAKEN_S = 600.0
+"""A passing want of space on a shared disk is no alarm."""
+
+
+class ArchiveAlarms:
+    """Turns how the archive stands into alarms; the agent's loop owns it."""
+
+    def __init__(self, alarms: NodeAlarms, rule: Rule, clock: Clock) -> None:
+        self._alarms = alarms
+        self._rule = rule
+        self._clock = clock
+        self._taken_since: float | None = None
+
+    def look(self, standing: Standing) -> None:
+        """Raise, renew or end what this says."""
+        self._alarms.set(SHORT, self._short(standing))
+        self._alarms.set(FULL, self._full(standing))
+        self._alarms.set(TAKEN, self._taken(standing))
+        self._alarms.set(UNKNOWN, None if standing.holds_known else _UNKNOWN)
+
+    def _short(self, standing: Standing) -> Said | None:
+        if not standing.short:
+            return None
+        names = ", ".join(standing.short)
+        promised = "/".join(f"{days:g}" for days in sorted({self._rule.keep(c) / DAY_US for c in standing.short}))
+        uk = f"Архів не вміщує обіцяних діб ({promised}): {names}"
+        en = f"The archive can't keep its {promised} days: {names}"
+        if standing.oldest_us is None:
+            return Said(uk, en)
+        kept = max(self._clock.utc_us() - standing.oldest_us, 0) / DAY_US
+        return Said(f"{uk}; найдавнішому запису {kept:.1f} доби", f"{en}; the oldest kept is {kept:.1f} days old")
+
+    def _full(self, standing: Standing) -> Said | None:
+        if standing.waiting:
+            return Said(
+                f"Архів повний (вільно {_gb(standing.free)} ГБ), запис зупинено: on_full = stop."
+                " Звільніть або додайте диск",
+                f"The archive is full ({_gb(standing.free)} GB free), nothing is recorded: on_full = stop."
+                " Free the disk or add one",
+            )
+        if standing.stuck:
+            return Said(
+                "В архіві немає місця, а решту записів утримано за наказом: зніміть утримання або додайте диск",
+                "The archive has no room, and all that is left is held by order: end holds or add a disk",
+            )
+        return None
+
+    def _taken(self, standing: Standing) -> Said | None:
+        now = self._clock.monotonic()
+        if not standing.taken:
+            self._taken_since = None
+            return None
+        self._taken_since = now if self._taken_since is None else self._taken_since
+        if now - self._taken_since < TAKEN_S:
+            return None
+        free, reserve = _gb(standing.free), _gb(self._rule.min_free)
+        return Said(
+            f"Диск архіву заповнили інші: вільно {free} ГБ із {reserve} ГБ запасу; архів більше не поступається."
+            " Звільніть диск",
+            f"Others filled the archive's disk: {free} GB of the reserve of {reserve} GB are free; the archive gives no"
+            " more. Free the disk",
+        )
+
+
+_UNKNOWN = Said(
+    "Невідомо, що утримано за наказом (документи пошкоджені): нічого не знищується, доки їх не відновлено",
+    "It is not known what is held by order (the documents are damaged): nothing is deleted until they are restored",
+)
+
+
+def _gb(size: int) -> str:
+    return f"{max(size, 0) / 1e9:.1f}"
