@@ -10,8 +10,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from edge_agent.errors import ArchiveError
-from edge_agent.trust.age_header import MAX_HEADER_BYTES, TAG_BYTES, derive, parse_header, unwrap
-from edge_agent.trust.age_keys import Identity
+from edge_agent.trust.age_header import MAX_HEADER_BYTES, TAG_BYTES, derive, parse_header, unwrap, wrap_header
+from edge_agent.trust.age_keys import Identity, Recipient
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -214,6 +214,16 @@ class AgeReader(io.RawIOBase):
 
     def _damage(self, index: int, words: str) -> ArchiveError:
         return ArchiveError(f"the sealed file is damaged from byte {self._start + index * SEALED_CHUNK_BYTES}: {words}")
+
+
+def header_for(source: BinaryIO, identities: Sequence[Identity], recipients: Sequence[Recipient]) -> tuple[bytes, int]:
+    """Another header for a sealed file, of the same file key and for other recipients; and the size of the one it has.
+
+    What follows the header stays good as it is, for it hangs on the file key alone.  NoIdentityError when none of
+    `identities` opens the file.
+    """
+    head = _Head(source)
+    return wrap_header(unwrap(parse_header(head.lines()), identities), recipients), head.taken
 
 
 class _Head:
