@@ -6,8 +6,12 @@ import json
 import subprocess
 from pathlib import Path
 
-from edge_agent.model import Segment
+from edge_agent.buffer.index import Index
+from edge_agent.buffer.segments import SegmentFile, SegmentName
+from edge_agent.clock import US, SystemClock
+from edge_agent.model import CameraId, Segment
 from edge_agent.trust.age import Identity, load_identities
+from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from tests.peers.agent import RunningAgent
 from tests.peers.cameras import CameraServer
 from tests.peers.support import wait_until
@@ -101,16 +105,25 @@ def test_a_rotated_key_is_kept_until_nothing_needs_it(tmp_path: Path, camera_ser
         assert agent.cli("keys", "drop", str(first.recipient)).returncode == 0
         assert [str(one.recipient) for one in load_identities(key)] == listed["recipients"]
         again = agent.cli("archive", "export", "gate", "--for", "5m", "-o", str(tmp_path / "again.mp4"), "--json")
-        assert json.loads(again.stdout)["missing"] == done["missing"] or again.returncode == 0
+        assert json.loads(again.stdout)["frames"] >= done["frames"], "old and new, with the new key alone"
 
 
-def test_a_key_that_a_recording_needs_is_not_dropped(tmp_path: Path, camera_server: CameraServer) -> None:
-    agent = RunningAgent(tmp_path, {"gate": camera_server.url("/main")}, segment_s=2)
-    with agent:
-        wait_until(lambda: len(agent.segments("gate")) >= 1, 30, "footage")
-        assert agent.stop() == 0
+def test_a_key_that_a_recording_needs_is_not_dropped(tmp_path: Path) -> None:
+    agent = RunningAgent(tmp_path, {"gate": "rtsp://127.0.0.1:9/x"})
     key = agent.data / "keys" / "node.age"
+    key.parent.mkdir(parents=True)
+    key_of(key)
     (first,) = load_identities(key)
+    clock = SystemClock()
+    agent.archive.mkdir()
+    index = Index(agent.data / "index.sqlite", clock)
+    for minute in (10, 9):
+        start_us = clock.utc_us() - minute * 60 * US
+        file = SegmentFile(agent.archive, SegmentName(CameraId("gate"), start_us, 1), [first.recipient])
+        file.write(b"\0\0\0\x18ftyp" + bytes(16))
+        index.add([file.close(start_us + 60 * US)])
+    index.close()
+    Journal(agent.data / "journal.jsonl", clock).append(JournalEntry(JournalKind.START, Outcome.DONE))
     assert agent.cli("keys", "rotate").returncode == 0
     refused = agent.cli("keys", "drop", str(first.recipient))
     assert (refused.returncode, b"opens with this key alone" in refused.stderr) == (64, True)
@@ -131,7 +144,6 @@ def test_a_key_that_a_recording_needs_is_not_dropped(tmp_path: Path, camera_serv
     assert (gone.returncode, b"sealed to somebody else" in gone.stderr) == (74, True)
     assert agent.cli("archive", "rewrap", "--hold", "nothing").returncode == 66
     assert agent.cli("archive", "rewrap").returncode == 64
-    assert agent.cli("archive", "check", "--deep").returncode == 0
     assert agent.cli("keys", "drop", str(first.recipient)).returncode == 0
 
 
