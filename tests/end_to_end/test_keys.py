@@ -6,10 +6,12 @@ import json
 import subprocess
 from pathlib import Path
 
+from edge_agent.buffer.documents import Documents
+from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.segments import SegmentFile, SegmentName
 from edge_agent.clock import US, SystemClock
-from edge_agent.model import CameraId, Segment
+from edge_agent.model import CameraId, Hold, Segment
 from edge_agent.trust.age import Identity, load_identities
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from tests.peers.agent import RunningAgent
@@ -132,6 +134,16 @@ def test_a_key_that_a_recording_needs_is_not_dropped(tmp_path: Path) -> None:
     kinds = [(entry["args"]["recipient"], entry["outcome"]) for entry in agent.journal() if entry["kind"] == "keys"]
     new = str(load_identities(key)[0].recipient)
     assert kinds == [(new, "accepted"), (new, "done")]
+
+    # what a hold keeps, to a key more
+    held, other = agent.segments("gate")
+    hold = Hold("h1", (), held.start_us, held.end_us, "7/2026", "theft", "Шевченко О. І.", "Коваленко О. П.", 1)
+    Holds(Documents(agent.data / "documents.json", clock)).add(hold)
+    more = tmp_path / "more.key"
+    both = ["-r", key_of(more), "-r", str(first.recipient)]
+    assert agent.cli("archive", "rewrap", "--hold", "h1", *both).returncode == 0
+    assert [opens(more, agent.archive / one.path) for one in (held, other)] == [True, False]
+    assert opens(key, agent.archive / held.path)
 
     # to the court alone: the node can't open it any more, and says so
     court = tmp_path / "court.key"
