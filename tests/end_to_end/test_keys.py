@@ -150,8 +150,8 @@ def test_a_key_that_a_recording_needs_is_not_dropped(tmp_path: Path) -> None:
     recipients = tmp_path / "court.txt"
     recipients.write_text(f"# the court\n{key_of(court)}\n")
     assert agent.cli("archive", "rewrap", "--from", "1h ago", "-R", str(recipients)).returncode == 0
-    held = agent.segments("gate")
-    assert all(opens(court, agent.archive / one.path) and not opens(key, agent.archive / one.path) for one in held)
+    rewrapped = agent.segments("gate")
+    assert all(opens(court, agent.archive / one.path) and not opens(key, agent.archive / one.path) for one in rewrapped)
     gone = agent.cli("archive", "export", "gate", "-o", str(tmp_path / "clip.mp4"))
     assert (gone.returncode, b"sealed to somebody else" in gone.stderr) == (74, True)
     assert agent.cli("archive", "rewrap", "--hold", "nothing").returncode == 66
