@@ -129,7 +129,7 @@ class Agent:
         self._swept = Swept()
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
-        self._door = Door(people, config.audience, self._journal, nonces, clock)
+        self._door = Door(people, config.audience, self._journal, nonces, clock, zone=config.zone)
         self._cameras = Cameras(config.camera)
         # Read once: a secret that vanishes later must not end the recording of all cameras.
         self._passwords = {

@@ -236,7 +236,7 @@ class PersonEntry(Section):
             surname=self.surname,
             name=self.name,
             patronymic=self.patronymic,
-            role=self.role,
+            roles=(self.role,),
             public_key=parse_public_key(self.public_key),
         )
 

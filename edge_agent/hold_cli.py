@@ -146,7 +146,8 @@ def _without_agent(config: Config, clock: Clock, token: bytes) -> Done:
         restore(holds, journal.read())
         documents.settle()
     people = {person.person_id: person for person in (entry.person() for entry in config.person)}
-    door = Door(people, config.audience, journal, NonceStore(config.data_dir / "nonces.sqlite", clock), clock)
+    nonces = NonceStore(config.data_dir / "nonces.sqlite", clock)
+    door = Door(people, config.audience, journal, nonces, clock, zone=config.zone)
     admitted = door.enter(token, Access.DIRECT)
     index = Index(config.index_path, clock)
     orders = _orders(config, holds, index, clock)

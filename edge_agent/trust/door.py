@@ -6,14 +6,15 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.model import PersonId
-from edge_agent.trust.command import CommandRefusedError, RefusalCode, SignedCommand, verify
+from edge_agent.trust.command import CommandRefusedError, RefusalCode, SignedCommand, cameras_of, verify
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.nonces import NonceStore
-from edge_agent.trust.policy import Access, Person, decide
+from edge_agent.trust.policy import Access, Person, Wanted, decide
 
 FLOOD_WINDOW_S = 600.0
 FLOOD_ENTRIES = 20
@@ -35,13 +36,21 @@ class Door:
     """Verifies, checks freshness and permission, and journals; one thread's."""
 
     def __init__(
-        self, people: Mapping[PersonId, Person], audience: str, journal: Journal, nonces: NonceStore, clock: Clock
+        self,
+        people: Mapping[PersonId, Person],
+        audience: str,
+        journal: Journal,
+        nonces: NonceStore,
+        clock: Clock,
+        *,
+        zone: tzinfo = UTC,
     ) -> None:
         self._people = people
         self._audience = audience
         self._journal = journal
         self._nonces = nonces
         self._clock = clock
+        self._zone = zone
         self._window_began = clock.monotonic()
         self._told = 0
         self._untold: Counter[RefusalCode] = Counter()
@@ -56,7 +65,7 @@ class Door:
             self._journal_stranger(refusal, access)
             raise
         person = self._people[command.person_id]
-        decision = decide(person, command.action, access)
+        decision = decide(person, command.action, access, self._clock.utc_us(), self._wanted(command))
         if not decision.allowed:
             entry = _entry(command, person, access, Outcome.REFUSED, f"{RefusalCode.NOT_PERMITTED}: {decision.reason}")
             self._journal_refusal(entry)
@@ -88,6 +97,9 @@ class Door:
         self._window_began = self._clock.monotonic()
         self._told = 0
         self._untold.clear()
+
+    def _wanted(self, command: SignedCommand) -> Wanted:
+        return Wanted(self._audience, self._zone, cameras_of(command.args))
 
     def _be_fresh(self, command: SignedCommand) -> None:
         person = self._people[command.person_id]

@@ -26,7 +26,7 @@ def fenced(page: str, start: str) -> str:
 def test_the_example_command_verifies() -> None:
     token = re.sub(r"\s", "", fenced("commands.md", "eyJ")).encode()
     key = parse_public_key("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
-    person = Person(PersonId("o-shevchenko"), "Шевченко", "Оксана", "Іванівна", Role.ARCHIVE_OFFICER, key)
+    person = Person(PersonId("o-shevchenko"), "Шевченко", "Оксана", "Іванівна", (Role.ARCHIVE_OFFICER,), key)
     command = verify(token, {person.person_id: person}, "melitopol/node-7", 1795083300 * US)
     assert isinstance(command.args, ExportArgs)
     assert (command.args.camera, command.args.target, command.args.interval.seconds) == ("gate", "usb-disk", 300.0)
