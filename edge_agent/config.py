@@ -241,6 +241,14 @@ class PersonEntry(Section):
         )
 
 
+class Trust(Section):
+    """Whom the node believes about people."""
+
+    authority: Annotated[str, AfterValidator(_public_key)] | None = Field(
+        None, description="public key that signs the city's roster; without it the `[[person]]` tables are all"
+    )
+
+
 class Config(Section):
     """The whole file."""
 
@@ -258,6 +266,7 @@ class Config(Section):
     camera: tuple[Camera, ...] = Field(min_length=1)
     target: tuple[Target, ...] = ()
     person: tuple[PersonEntry, ...] = ()
+    trust: Trust = Trust()
 
     @property
     def zone(self) -> ZoneInfo:

@@ -35,6 +35,7 @@ from edge_agent.desk.settings import unlock
 from edge_agent.errors import BusyError, EdgeError, RefusedError, UplinkError
 from edge_agent.holds_screen import show_holds
 from edge_agent.lock import DataLock
+from edge_agent.rosters import roster_keeper
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json
 from edge_agent.trust.command import HoldArgs, HoldEndArgs, HoldsArgs, sign
 from edge_agent.trust.door import Door
@@ -148,6 +149,7 @@ def _without_agent(config: Config, clock: Clock, token: bytes) -> Done:
     people = {person.person_id: person for person in (entry.person() for entry in config.person)}
     nonces = NonceStore(config.data_dir / "nonces.sqlite", clock)
     door = Door(people, config.audience, journal, nonces, clock, zone=config.zone)
+    roster_keeper(config, door, journal, clock)
     admitted = door.enter(token, Access.DIRECT)
     index = Index(config.index_path, clock)
     orders = _orders(config, holds, index, clock)

@@ -47,6 +47,10 @@ class RefusalCode(StrEnum):
     BAD_ARGUMENTS = "bad_arguments"
     REPLAYED = "replayed"
     NOT_PERMITTED = "not_permitted"
+    NO_ROSTER = "no_roster"
+    ORDER_NEEDED = "order_needed"
+    BAD_ORDER = "bad_order"
+    BEYOND_ORDER = "beyond_order"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
 
 
@@ -65,10 +69,19 @@ class CommandRefusedError(RefusedError):
         self.command = command
 
 
+MAX_ORDER_BYTES = 8 * 1024
+
+
 def _recipient(text: str) -> str:
     return str(Recipient.parse(text))
 
 
+AgeKey = Annotated[str, AfterValidator(_recipient)]
+"""`age1…`"""
+HoldId = Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")]
+"""A hold's id, or as much of its beginning as names it alone."""
+SignedOrder = Annotated[str, Field(min_length=1, max_length=MAX_ORDER_BYTES, pattern=r"^[A-Za-z0-9_.-]+$")]
+"""The order that is carried out, signed by the official (`order.py`)."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
@@ -86,11 +99,11 @@ class ExportArgs(Closed):
     camera: Name
     start_us: int = Field(ge=0, le=MAX_TIME_S * US)
     end_us: int = Field(ge=0, le=MAX_TIME_S * US)
-    recipient: Annotated[str, AfterValidator(_recipient)]
-    """`age1…`"""
+    recipient: AgeKey
     target: Name
     reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
     """Why, in the asker's words; it stands in the journal."""
+    order: SignedOrder | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> ExportArgs:
@@ -123,6 +136,7 @@ class HoldArgs(Closed):
     ordered_by: Said
     """Surname, name and patronymic of the official."""
     reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+    order: SignedOrder | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> HoldArgs:
@@ -136,11 +150,11 @@ class HoldEndArgs(Closed):
 
     action: ClassVar[Action] = Action.HOLD_END
 
-    hold_id: Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")]
-    """Or as much of its beginning as names it alone."""
+    hold_id: HoldId
     order_number: OrderNumber
     ordered_by: Said
     reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+    order: SignedOrder | None = None
 
 
 class HoldsArgs(Closed):
@@ -148,7 +162,7 @@ class HoldsArgs(Closed):
 
     action: ClassVar[Action] = Action.HOLDS
 
-    hold_id: Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")] | None = None
+    hold_id: HoldId | None = None
 
 
 _CODES = {

@@ -30,6 +30,8 @@ class JournalKind(StrEnum):
     START = "start"
     STOP = "stop"
     DELETION = "deletion"
+    ROSTER = "roster"
+    """A roster was installed, or refused (`docs/roster.md`)."""
     CLOCK = "clock"
     """Somebody set the node's clock."""
     SEGMENTS = "segments"

@@ -75,6 +75,7 @@ def decode(
     header = parse(_Header, _base64url(parts[1]), "the header")
     if header.alg != ALGORITHM or header.typ != type_:
         raise BadTokenError(Fault.MALFORMED, f'the header must say "alg": "{ALGORITHM}", "typ": "{type_}"')
+    _base64url(parts[3])  # one signature, one token: no spare bits in its last character
     key = key_of(header.kid)
     if key is None:
         raise BadTokenError(Fault.UNKNOWN_SIGNER, f"this node knows nobody called {header.kid!r}")
@@ -139,7 +140,11 @@ def plain_text(text: str) -> str:
 
 
 def _base64url(segment: bytes) -> bytes:
+    """Of its one form only."""
     try:
-        return base64.b64decode(segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True)
+        raw = base64.b64decode(segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True)
     except binascii.Error as error:
         raise BadTokenError(Fault.MALFORMED, "broken base64url") from error
+    if base64.urlsafe_b64encode(raw).rstrip(b"=") != segment:
+        raise BadTokenError(Fault.MALFORMED, "base64url in other than its one form")
+    return raw
