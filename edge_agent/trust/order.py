@@ -29,7 +29,6 @@ from edge_agent.trust.command import (
     ExportArgs,
     HoldArgs,
     HoldEndArgs,
-    HoldId,
     Name,
     OrderNumber,
 )
@@ -101,7 +100,7 @@ class Terms(Closed):
     """None: all."""
     start_us: Us | None = None
     end_us: Us | None = None
-    hold_id: HoldId | None = None
+    hold_id: Annotated[str, Field(pattern=r"^h[0-9a-f]{10}$")] | None = None
     destroy: bool = False
     """Of the end of a hold: what it kept is to be destroyed (clause 4.6)."""
     recipient: AgeKey | None = None

@@ -49,7 +49,7 @@ HOLD: dict[str, Any] = {
     "kind": "hold", "number": "13-р", "nodes": ["town/*"], "start_us": START, "basis": BASIS | {"kind": "own_decision"},
 }  # fmt: skip
 HOLD_END: dict[str, Any] = {
-    "kind": "hold_end", "number": "14-р", "nodes": [NODE], "hold_id": "h123456", "destroy": True, "basis": BASIS,
+    "kind": "hold_end", "number": "14-р", "nodes": [NODE], "hold_id": "h123456789a", "destroy": True, "basis": BASIS,
 }  # fmt: skip
 EXPORT_ARGS: dict[str, Any] = {
     "camera": "gate", "start_us": START, "end_us": END, "recipient": POLICE, "target": "disk",
@@ -82,7 +82,7 @@ def hold(token: str | None = None, **changed: Any) -> HoldArgs:
 
 
 def hold_end(token: str | None = None, **changed: Any) -> HoldEndArgs:
-    whole = {"hold_id": "h123456", "order_number": "14-р", "ordered_by": NAME}
+    whole = {"hold_id": "h123456789a", "order_number": "14-р", "ordered_by": NAME}
     return HoldEndArgs.model_validate(whole | changed | ({"order": token} if token else {}))
 
 
@@ -169,7 +169,7 @@ def test_an_official_may_be_limited_too() -> None:
         (RELEASE, {"recipient": ...}),
         (RELEASE, {"end_us": ...}),
         (RELEASE, {"end_us": START}),
-        (RELEASE, {"hold_id": "h123"}),
+        (RELEASE, {"hold_id": "h123456789a"}),
         (RELEASE, {"destroy": True}),
         (RELEASE, {"basis": BASIS | {"kind": "own_decision"}}),
         (RELEASE, {"basis": ...}),
@@ -233,7 +233,7 @@ def test_a_hold_is_carried_out_as_ordered(changed: dict[str, Any], said: str) ->
     assert said in judged(HOLD, hold(**changed))
 
 
-@pytest.mark.parametrize("changed", [{"hold_id": "h1234567"}, {"order_number": "1"}, {"ordered_by": "Хтось"}])
+@pytest.mark.parametrize("changed", [{"hold_id": "h123456789b"}, {"order_number": "1"}, {"ordered_by": "Хтось"}])
 def test_the_end_of_a_hold_is_of_that_hold(changed: dict[str, Any]) -> None:
     stay_within(verify(order(HOLD_END), PEOPLE, HERE, NOW_US), hold_end())
     assert next(iter(changed)).split("_")[0] in judged(HOLD_END, hold_end(**changed))
