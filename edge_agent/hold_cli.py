@@ -31,6 +31,7 @@ from edge_agent.desk.hold_cli import (
     hold_interval,
     holds_args,
 )
+from edge_agent.desk.order_cli import OrderFileOption
 from edge_agent.desk.settings import unlock
 from edge_agent.errors import BusyError, EdgeError, RefusedError, UplinkError
 from edge_agent.holds_screen import show_holds
@@ -67,6 +68,7 @@ def _add(
     length: ForOption = None,
     end: ToOption = None,
     reason: ReasonOption = "",
+    order_file: OrderFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
@@ -74,7 +76,7 @@ def _add(
     """Hold an interval from now on, and say what is there of it and what is missing."""
     node, clock = load(config), SystemClock()
     start_us, end_us = hold_interval(node, clock, start, length, end)
-    args = hold_args(cameras or [], start_us, end_us, order, ordered_by, reason)
+    args = hold_args(cameras or [], start_us, end_us, order, ordered_by, reason, order_file)
     _ordered(node, clock, args, person, key, passphrase_file, as_json)
 
 
@@ -86,12 +88,13 @@ def _end(
     person: PersonOption,
     key: KeyOption,
     reason: ReasonOption = "",
+    order_file: OrderFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let go what a hold keeps: recordings older than the promise go at the next sweep."""
-    args = hold_end_args(hold, order, ordered_by, reason)
+    args = hold_end_args(hold, order, ordered_by, reason, order_file)
     _ordered(load(config), SystemClock(), args, person, key, passphrase_file, as_json)
 
 

@@ -24,6 +24,7 @@ from edge_agent.desk.options import (
     SocketOption,
     TimeoutOption,
 )
+from edge_agent.desk.order_cli import OrderFileOption, order_app, read_order
 from edge_agent.desk.output import (
     final_json,
     in_language,
@@ -33,23 +34,24 @@ from edge_agent.desk.output import (
 )
 from edge_agent.desk.people import AGE_FILE, SIGNING_FILE, check_entry, make_keys, person_entry, toml_block
 from edge_agent.desk.pictures import Pictures
+from edge_agent.desk.roster_cli import roster_app
 from edge_agent.desk.rows import Wording
 from edge_agent.desk.screen import health_screen
 from edge_agent.desk.settings import (
     DEFAULT_CONFIG,
     Desk,
     broker_settings,
+    chosen_passphrase,
     identities_of,
     load_desk,
     node_named,
-    read_passphrase,
     signer,
     unlock,
 )
 from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
-from edge_agent.errors import ConfigError, EdgeError, UsageError
+from edge_agent.errors import EdgeError, UsageError
 from edge_agent.terminal import JsonOption, app_of, console, run_app
 from edge_agent.trust.age import load_identities, open_file
 from edge_agent.trust.command import ExportArgs, StatusArgs
@@ -62,6 +64,8 @@ app = app_of("edge-desk", "Watch the nodes, ask them for clips, open what they r
 keys_app = app_of("keys", "Make and show a person's own keys.")
 app.add_typer(keys_app)
 app.add_typer(hold_app)
+app.add_typer(order_app)
+app.add_typer(roster_app)
 
 
 @app.callback()
@@ -92,6 +96,7 @@ def _export(
     length: Annotated[str | None, typer.Option("--for", help='Length: "90s", "5m", "1h30m".')] = None,
     end: Annotated[str | None, typer.Option("--to", help="End, said like --from; instead of --for.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in the node's journal.")] = "",
+    order_file: OrderFileOption = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only print the request id.")
     ] = True,
@@ -108,7 +113,13 @@ def _export(
     start_us, end_us = _interval(desk, clock, start, length, end)
     try:
         args = ExportArgs(
-            camera=camera, start_us=start_us, end_us=end_us, recipient=recipient, target=target, reason=reason
+            camera=camera,
+            start_us=start_us,
+            end_us=end_us,
+            recipient=recipient,
+            target=target,
+            reason=reason,
+            order=read_order(order_file),
         )
     except ValidationError as error:
         raise UsageError(mistakes(error)) from error
@@ -240,7 +251,7 @@ def _new(
 ) -> None:
     """Make a person's keys, and print what a node's configuration needs to know of them."""
     check_entry(person_id, surname, name, patronymic, role)
-    key, recipient = make_keys(folder, _chosen_passphrase(passphrase_file) if passphrase else None)
+    key, recipient = make_keys(folder, chosen_passphrase(passphrase_file) if passphrase else None)
     print(toml_block(person_entry(person_id, surname, name, patronymic, role, public_key_of(key))))
     print(f"# clips for this person are sealed to: {recipient}")
 
@@ -289,17 +300,6 @@ def _print_done(reply: Reply, words: Texts, zone: ZoneInfo) -> None:
     for key in ("sha256", "notes"):
         if result.get(key):
             print(f"  {key} {json_line(result[key])}"[:500])
-
-
-def _chosen_passphrase(file: Path | None) -> str:
-    if file is not None:
-        return read_passphrase("", file)
-    first = read_passphrase("Passphrase for the new key: ", None)
-    if not first:
-        raise ConfigError("an empty passphrase protects nothing: choose one, or say --no-passphrase")
-    if read_passphrase("The same again: ", None) != first:
-        raise ConfigError("the two passphrases differ: nothing was made, try again")
-    return first
 
 
 def main() -> None:

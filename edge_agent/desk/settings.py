@@ -99,6 +99,18 @@ def read_passphrase(prompt: str, file: Path | None) -> str:
     return getpass.getpass(prompt)
 
 
+def chosen_passphrase(file: Path | None) -> str:
+    """For a new key: from the file, or typed twice; ConfigError when that can't be."""
+    if file is not None:
+        return read_passphrase("", file)
+    first = read_passphrase("Passphrase for the new key: ", None)
+    if not first:
+        raise ConfigError("an empty passphrase protects nothing: choose one, or say --no-passphrase")
+    if read_passphrase("The same again: ", None) != first:
+        raise ConfigError("the two passphrases differ: nothing was made, try again")
+    return first
+
+
 def identities_of(desk: Desk) -> list[Identity]:
     """Who opens clips."""
     if desk.identity_file is None:

@@ -88,6 +88,14 @@ def decode(
     return header.kid, bytes(payload)
 
 
+def unproven(token: bytes, max_bytes: int) -> bytes:
+    """The payload, whoever may have written it; BadTokenError when it is no token."""
+    parts = _SHAPE.fullmatch(token) if len(token) <= max_bytes else None
+    if parts is None:
+        raise BadTokenError(Fault.MALFORMED, "not a compact JWS: three parts in base64url, joined by dots")
+    return _base64url(parts[2])
+
+
 def parse(model: type[M], raw: bytes, what: str) -> M:
     """Strict JSON as its model; BadTokenError names the first mistakes."""
     try:

@@ -261,6 +261,14 @@ def verify(token: bytes, authority: PublicKey) -> Roster:
     return Roster(claims, MappingProxyType(people), token)
 
 
+def read_claims(token: bytes) -> Claims:
+    """What a roster says, unproven; RosterRefusedError when it is none."""
+    try:
+        return jws.parse(Claims, jws.unproven(token, MAX_ROSTER_BYTES), "the roster")
+    except BadTokenError as error:
+        raise RosterRefusedError(str(error)) from error
+
+
 def newer(current: Roster | None, offered: Roster) -> bool:
     """Whether the offered one is to be installed; false when it is the current one.
 
