@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import re
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 from pydantic import ValidationError
 
-from edge_agent.clock import US, SystemClock
+from edge_agent.clock import US, Clock, SystemClock
 from edge_agent.desk.options import ConfigOption, PassphraseOption
 from edge_agent.desk.output import say_json
 from edge_agent.desk.settings import (
@@ -43,7 +42,7 @@ from edge_agent.trust.roster import (
     sign,
     verify,
 )
-from edge_agent.uplink.link import Fate, LinkState
+from edge_agent.uplink.link import Fate, LinkState, Phase
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.topics import roster_topic
 from edge_agent.when import parse_when
@@ -225,9 +224,11 @@ def publish_retained(desk: Desk, topics: list[str], payload: bytes) -> None:
     """On the broker when it returns; UplinkError says why it is not."""
     states: queue.SimpleQueue[LinkState] = queue.SimpleQueue()
     ignore: Callable[[Any], None] = lambda _: None  # noqa: E731
-    link = Link(broker_settings(desk, f"roster-{secrets.token_hex(3)}"), SystemClock(), ignore, states.put)
+    clock = SystemClock()
+    link = Link(broker_settings(desk, "roster"), clock, ignore, states.put)
     link.start()
     try:
+        _until_online(states, clock)
         for token in [link.publish(topic, payload, retain=True) for topic in topics]:
             delivery = token.wait(SEND_S)
             if delivery is None or delivery.fate is not Fate.ACKED:
@@ -235,6 +236,19 @@ def publish_retained(desk: Desk, topics: list[str], payload: bytes) -> None:
                 raise UplinkError(f"the broker did not take {token.topic}: {why}")
     finally:
         link.stop()
+
+
+def _until_online(states: queue.SimpleQueue[LinkState], clock: Clock) -> None:
+    deadline, reason = clock.monotonic() + SEND_S, "no answer"
+    while (left := deadline - clock.monotonic()) > 0:
+        try:
+            state = states.get(timeout=left)
+        except queue.Empty:
+            break
+        if state.phase is Phase.ONLINE:
+            return
+        reason = state.reason or reason
+    raise UplinkError(f"the broker can't be reached: {reason}")
 
 
 def _enter(draft: Path, what: str, row: dict[str, Any]) -> None:
