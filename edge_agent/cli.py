@@ -13,6 +13,7 @@ from edge_agent.archive_cli import archive_app
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
 from edge_agent.hold_cli import hold_app
+from edge_agent.keys_cli import keys_app
 from edge_agent.probe_cli import probe_command
 from edge_agent.roster_cli import roster_app
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
@@ -21,6 +22,7 @@ app = app_of("edge-agent", "Records cameras into a sealed ring archive, tells he
 config_app = app_of("config", "Check a configuration, or print what it may hold.")
 app.add_typer(config_app)
 app.add_typer(archive_app)
+app.add_typer(keys_app)
 app.add_typer(roster_app)
 app.add_typer(hold_app)
 for command in (coverage, proof, rebuild):

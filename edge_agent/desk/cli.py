@@ -47,13 +47,14 @@ from edge_agent.desk.settings import (
     node_named,
     signer,
     unlock,
+    unlock_identities,
 )
 from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
 from edge_agent.errors import EdgeError, UsageError
 from edge_agent.terminal import JsonOption, app_of, console, run_app
-from edge_agent.trust.age import load_identities, open_file
+from edge_agent.trust.age import open_file
 from edge_agent.trust.command import ExportArgs, StatusArgs
 from edge_agent.trust.keys import public_key_of
 from edge_agent.trust.policy import Role
@@ -225,10 +226,13 @@ def _open(
         Path | None, typer.Option(help="The age key to open it with; the configured identity_file without it.")
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Open a sealed clip with the person's own age key, whole or not at all."""
-    identities = load_identities(identity) if identity else identities_of(load_desk(config))
+    identities = (
+        unlock_identities(identity, passphrase_file) if identity else identities_of(load_desk(config), passphrase_file)
+    )
     size = open_file(clip, out, identities)
     if as_json:
         say_json({"ok": True, "path": str(out), "bytes": size})
@@ -245,7 +249,7 @@ def _new(
     role: Annotated[Role, typer.Option()],
     patronymic: Annotated[str, typer.Option()] = "",
     passphrase: Annotated[
-        bool, typer.Option("--passphrase/--no-passphrase", help="Lock the signing key with a passphrase, or don't.")
+        bool, typer.Option("--passphrase/--no-passphrase", help="Lock the keys with a passphrase, or don't.")
     ] = True,
     passphrase_file: PassphraseOption = None,
 ) -> None:
@@ -268,10 +272,11 @@ def _show(
     """Print the public halves of a person's keys."""
     if folder is None:
         desk = load_desk(config)
-        key, identities = signer(desk, passphrase_file)[1], identities_of(desk) if desk.identity_file else []
+        key = signer(desk, passphrase_file)[1]
+        identities = identities_of(desk, passphrase_file) if desk.identity_file else []
     else:
         key = unlock(folder / SIGNING_FILE, passphrase_file)
-        identities = load_identities(folder / AGE_FILE)
+        identities = unlock_identities(folder / AGE_FILE, passphrase_file)
     recipients = [str(identity.recipient) for identity in identities]
     if as_json:
         say_json({"public_key": str(public_key_of(key)), "recipients": recipients})
