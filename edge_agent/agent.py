@@ -38,7 +38,8 @@ from edge_agent.clock_trust import ClockStep
 from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
-from edge_agent.health import NodeProbe
+from edge_agent.forecaster import Forecaster, in_sight
+from edge_agent.health import ArchiveProbe, NodeProbe
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import (
     AlarmRaised,
@@ -50,7 +51,7 @@ from edge_agent.messages import (
     SegmentOpened,
 )
 from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause, Interval, NodeAlarm
-from edge_agent.node_alarms import NodeAlarms
+from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.rosters import roster_keeper
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.toml_file import read_secret
@@ -62,11 +63,21 @@ from edge_agent.trust.policy import Access
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exporter import EXPORTER_JOB, ExporterJob
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
+from edge_agent.uplink.forecast_words import kept_report, promise_report, promise_words
 from edge_agent.uplink.hold_orders import HoldOrders, restore
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.node import NodeLink, is_online
-from edge_agent.uplink.payloads import CameraReport, Gaps, Health, Reply, Undelivered, encode, trouble
+from edge_agent.uplink.payloads import (
+    PROMISE_ALARM,
+    CameraReport,
+    Health,
+    Kept,
+    Reply,
+    Undelivered,
+    encode,
+    trouble,
+)
 from edge_agent.uplink.topics import Topics, roster_topic
 from edge_agent.watchdog import Watchdog
 from edge_agent.when import from_us
@@ -138,6 +149,7 @@ class Agent:
             camera.id: read_secret(camera.password_file) for camera in config.camera if camera.password_file
         }
         self._probe = NodeProbe(config.archive_dir, clock)
+        self._archive_probe = ArchiveProbe(self._index, clock)
 
         self._node: NodeLink | None = None
         if config.mqtt is not None:
@@ -158,6 +170,7 @@ class Agent:
             self._broadcast,
             clock,
         )
+        self._forecaster = Forecaster(config, self._index, self._holds.all, clock)
         self._recorder = Keeper(self._start_recorder, clock)
         self._watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
         self._exporter: Child | None = None
@@ -175,6 +188,7 @@ class Agent:
                 *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
                 Periodic("refusals", 60, self._door.settle),
                 *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
+                Periodic("forecast", 5, self._look_ahead),
             ],
             clock,
         )
@@ -215,13 +229,14 @@ class Agent:
             self._note(JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
             if self._node:
                 self._node.stop()
+            self._forecaster.close()
             with suppress(ArchiveError):
                 self._ledger.alive(ended=True)
             self._index.close()
 
     def health(self) -> Health:
         """What the health message says now."""
-        node, holdings = self._probe.look(), self._index.holdings()
+        node, holdings, ahead = self._probe.look(), self._archive_probe.holdings(), self._forecaster.latest
         return Health(
             at_us=self._clock.utc_us(),
             version=__version__,
@@ -235,11 +250,12 @@ class Agent:
             disk_free_bytes=node.disk_free_bytes,
             archive_bytes=holdings.size_bytes,
             oldest_footage_us=holdings.first_us,
+            promise=promise_report(ahead, self._config.zone) if ahead else None,
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
             clock_synchronised=self._clock.synchronised(),
-            cameras=self._cameras.reports(self._gaps_of_a_day),
+            cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day, self._kept),
         )
 
     def _turn(self) -> None:
@@ -479,17 +495,28 @@ class Agent:
         return bool(self._library.segments(camera, interval))
 
     def _report(self, camera: CameraId) -> CameraReport:
-        return self._cameras.report(camera, self._gaps_of_a_day(camera))
+        return self._cameras.report(camera, self._archive_probe.gaps_of_a_day(camera), self._kept(camera))
 
-    def _gaps_of_a_day(self, camera: CameraId) -> Gaps:
-        now_us = self._clock.utc_us()
-        day = Interval(now_us - DAY_US, now_us)
-        missing = [gap.interval.clipped(day) for gap in self._index.gaps(camera, day)]
-        return Gaps(count=len(missing), seconds=round(sum(gap.seconds for gap in missing), 3))
+    def _kept(self, camera: CameraId) -> Kept | None:
+        ahead = self._forecaster.latest
+        found = ahead.camera(camera) if ahead else None
+        return kept_report(found) if found else None
 
     def _tell_health(self) -> None:
         if self._node:
             self._node.health(self.health())
+
+    def _look_ahead(self) -> None:
+        if not self._forecaster.turn(clock_trusted=self._clock_watch.trusted):
+            return
+        ahead = self._forecaster.latest
+        warn_us = round(self._config.retention.warn_days * DAY_US)
+        told = any(alarm.code == PROMISE_ALARM for alarm in self._node_alarms.open)
+        said = None
+        if ahead is not None and in_sight(ahead, warn_us, told=told):
+            words = promise_words(ahead, self._config.zone)
+            said = Said(words.uk, words.en)
+        self._node_alarms.set(PROMISE_ALARM, said)
 
     def _keep_the_promise(self) -> None:
         self._look_at_the_clock()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edge_agent.config import Camera
 from edge_agent.messages import CameraChanged, CameraStats
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, CameraState
-from edge_agent.uplink.payloads import CameraReport, Gaps, camera_clock_words, shown
+from edge_agent.uplink.payloads import CameraReport, Gaps, Kept, camera_clock_words, shown
 
 
 @dataclass(slots=True)
@@ -78,11 +78,13 @@ class Cameras:
             known.watching = None
         return ends
 
-    def reports(self, gaps: Callable[[CameraId], Gaps]) -> dict[str, CameraReport]:
+    def reports(
+        self, gaps: Callable[[CameraId], Gaps], kept: Callable[[CameraId], Kept | None]
+    ) -> dict[str, CameraReport]:
         """What the health message says of every camera."""
-        return {camera: self.report(camera, gaps(camera)) for camera in self._known}
+        return {camera: self.report(camera, gaps(camera), kept(camera)) for camera in self._known}
 
-    def report(self, camera: CameraId, gaps: Gaps) -> CameraReport:
+    def report(self, camera: CameraId, gaps: Gaps, kept: Kept | None = None) -> CameraReport:
         known = self._known[camera]
         recording, stats = known.recording, known.stats
         live = stats is not None and recording is not None and recording.state is CameraState.RECORDING
@@ -96,6 +98,7 @@ class Cameras:
             last_frame_us=stats.last_frame_us if stats else None,
             gaps_24h=gaps,
             watcher=known.watching.state if known.watching else None,
+            kept=kept,
             clock_offset_s=stats.clock_offset_s if stats else None,
             clock_drift_ppm=stats.clock_drift_ppm if stats else None,
             clock_warning=camera_clock_words(stats.clock_offset_s, stats.clock_jump_s) if stats else None,

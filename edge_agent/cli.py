@@ -10,10 +10,13 @@ import typer
 from edge_agent import __version__
 from edge_agent.account_cli import coverage, proof, rebuild
 from edge_agent.archive_cli import archive_app
+from edge_agent.check_cli import check
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
+from edge_agent.forecast_cli import archive_forecast
 from edge_agent.hold_cli import hold_app
 from edge_agent.keys_cli import keys_app
+from edge_agent.plan_cli import plan
 from edge_agent.probe_cli import probe_command
 from edge_agent.roster_cli import roster_app
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
@@ -25,8 +28,10 @@ app.add_typer(archive_app)
 app.add_typer(keys_app)
 app.add_typer(roster_app)
 app.add_typer(hold_app)
-for command in (coverage, proof, rebuild):
+for command in (check, coverage, proof, rebuild):
     archive_app.command()(command)
+archive_app.command("forecast")(archive_forecast)
+app.command("plan")(plan)
 app.command("probe")(probe_command)
 
 

@@ -24,7 +24,17 @@ from edge_agent.trust.keys import parse_public_key
 from edge_agent.trust.policy import Person, Role
 
 MAX_SOCKET_PATH = 100
-_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS = {
+    "": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -119,6 +129,7 @@ class Retention(Section):
     max_size: Size | None = Field(None, description="the quota: the archive never grows beyond this")
     min_size: Size = Field(0, description="others who fill the disk never push the archive below this")
     others_a_day: float = Field(0.1, ge=0, le=1, description="at most this part of the archive goes for them in a day")
+    warn_days: float = Field(7, ge=0, le=365, description="so long before the promise breaks an alarm is raised")
 
     @model_validator(mode="after")
     def _consistent(self) -> Retention:
@@ -296,6 +307,10 @@ class Config(Section):
     @property
     def index_path(self) -> Path:
         return self.data_dir / "index.sqlite"
+
+    @property
+    def volumes_path(self) -> Path:
+        return self.data_dir / "volumes.sqlite"
 
     @property
     def journal_path(self) -> Path:

@@ -1,15 +1,22 @@
-"""What the machine says of itself, by psutil."""
+"""What health is made of: the machine, by psutil, and the archive, by its index."""
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from edge_agent.clock import Clock
+from edge_agent.buffer.index import Holdings, Index
+from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
+from edge_agent.model import CameraId, Interval
+from edge_agent.uplink.payloads import Gaps
+
+_log = logging.getLogger(__name__)
+DAY_US = 86400 * US
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,35 @@ class NodeProbe:
             disk_total_bytes=disk.total,
             disk_free_bytes=disk.free,
         )
+
+
+class ArchiveProbe:
+    """What the index says, or said last: a disk that fails must not silence the message that tells of it."""
+
+    def __init__(self, index: Index, clock: Clock) -> None:
+        self._index = index
+        self._clock = clock
+        self._holdings = Holdings(0, 0, None, None)
+        self._gaps: dict[CameraId, Gaps] = {}
+
+    def holdings(self) -> Holdings:
+        try:
+            self._holdings = self._index.holdings()
+        except ArchiveError as error:
+            _log.error("%s", error)
+        return self._holdings
+
+    def gaps_of_a_day(self, camera: CameraId) -> Gaps:
+        """What is missing of the last 24 hours."""
+        now_us = self._clock.utc_us()
+        day = Interval(now_us - DAY_US, now_us)
+        try:
+            missing = [gap.interval.clipped(day) for gap in self._index.gaps(camera, day)]
+        except ArchiveError as error:
+            _log.error("%s", error)
+        else:
+            self._gaps[camera] = Gaps(count=len(missing), seconds=round(sum(gap.seconds for gap in missing), 3))
+        return self._gaps.get(camera, Gaps())
 
 
 def _hottest() -> float | None:

@@ -54,3 +54,20 @@ class DataLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether an agent, or a child of one, runs on a data folder now; makes and changes nothing."""
+    try:
+        fd = os.open(folder / "agent.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ArchiveError(f"the data folder {folder} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -48,6 +48,12 @@ class Holdings:
 class Index(IndexMarks, IndexPast):
     """The SQLite file; every method raises ArchiveError when the disk refuses."""
 
+    def damage(self) -> str:
+        """What SQLite finds wrong with the file; nothing when it is sound."""
+        with self._errors():
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return "" if found == "ok" else found
+
     def add(self, segments: Iterable[Segment], *, known_stay: bool = False, clock_trusted: bool = True) -> None:
         """Enter closed segments; one that is known already is replaced, or left alone where `known_stay`."""
         added = list(segments)

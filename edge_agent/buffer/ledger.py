@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.buffer import day_log
@@ -18,7 +21,16 @@ from edge_agent.buffer.coverage import TOLERANCE_US
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.index_facts import Installed, Life, Loss
 from edge_agent.buffer.reconcile import Reconciler
-from edge_agent.buffer.segments import SegmentName, enter, examine, look, mark_torn
+from edge_agent.buffer.segments import (
+    MAX_SEGMENT_US,
+    TORN_MODE,
+    WHOLE_MODE,
+    SegmentName,
+    enter,
+    examine,
+    look,
+    mark,
+)
 from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
@@ -64,6 +76,16 @@ def before_start(camera: CameraId, hole: Interval, before: Life | None, loss: Lo
         words = _REBOOTED if before is not None and before.boot != boot else _STOPPED
         gaps.append(Gap(camera, off_us, hole.end_us, GapCause.NODE_OFF, words))
     return gaps
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """What is known of a file that was not closed; `end_us` None where no picture can be read, `frames` None where
+    it can't be told whether there is one."""
+
+    end_us: int | None
+    frames: int | None
+    torn: bool
 
 
 class Ledger:
@@ -148,7 +170,10 @@ class Ledger:
         if before is not None and before != message.path:
             self._take_in(before)
         loss = Loss(message.lost, message.evidence) if message.lost else self._lost.get(camera)
-        self._index.trim_gaps(camera, message.start_us)
+        try:
+            self._index.trim_gaps(camera, message.start_us)
+        except ArchiveError as error:  # a gap that stays too long tells less wrong than one that is never entered
+            _log.error("%s", error)
         begins = self._last_end_us(camera, message.start_us)
         if begins is None:
             begins = self._first(camera, message.start_us, loss)
@@ -174,7 +199,10 @@ class Ledger:
         """Nothing is recorded of a camera any more; of several losses before the next file the first is kept."""
         if camera not in self._lost:
             self._lost[camera] = loss
-            self._index.note_loss(camera, loss)
+            try:
+                self._index.note_loss(camera, loss)
+            except ArchiveError as error:  # it is known until the agent ends; what else is told of it must not wait
+                _log.error("%s", error)
 
     def settle(self) -> None:
         """Enter what is known but not yet in the index; ArchiveError when the disk refuses, then it stays owed."""
@@ -201,13 +229,14 @@ class Ledger:
         return more
 
     def recover(self, paths: Iterable[str]) -> list[Segment]:
-        """Enter torn files for what can be read of them; one that can't be read stays as it is, and is told."""
+        """Enter files that were not closed for what can be read of them; one that the disk refuses is left to the next
+        start, and told."""
         recovered = []
         for path in paths:
             try:
-                segment = self._torn(path)
+                segment = self._closed_now(path)
             except ArchiveError as error:
-                _log.error("%s was left unfinished and can't be read: %s", path, error)
+                _log.error("%s was left unfinished and can't be closed: %s", path, error)
                 continue
             if segment is None:
                 continue
@@ -261,32 +290,44 @@ class Ledger:
             return False
         return found.closed or found.modified_us < min(self._started_us, self._clock.utc_us() - LEFT_US)
 
-    def _torn(self, path: str) -> Segment | None:
+    def _closed_now(self, path: str) -> Segment | None:
+        """Close a file by what its inside says; None for one that held nothing and was removed."""
         name = SegmentName.parse(path)
         file = self._root / path
         if name is None:
             return None
         try:
-            size = file.stat().st_size
-            last_write_us = file.stat().st_mtime_ns // 1000
-            examined = examine(self._root, path, self._identities)
-            if examined.end_us is None:
-                if size > EMPTY_BYTES:
-                    raise ArchiveError(f"{file}: no picture is found in its {size} bytes; it is left as it is")
+            status = file.stat()
+            closed = stat.S_IMODE(status.st_mode) in (WHOLE_MODE, TORN_MODE)
+            examined = self._examined(path, name, status)
+            if examined.end_us is None and not closed and status.st_size <= EMPTY_BYTES and examined.frames == 0:
                 _log.warning("%s was left unfinished before its first picture: removed", path)
                 file.unlink()
                 fsync_folder(file.parent)
                 return None
-            end_us, frames = examined.end_us, examined.frames
             digest = _sha256(file)
-        except NoIdentityError:
-            end_us, frames, digest = max(last_write_us, name.start_us), None, _sha256(file)
         except OSError as error:
             raise ArchiveError(f"{file}: {error.strerror}") from error
-        mark_torn(file, end_us)
-        segment = Segment(name.camera, path, name.start_us, end_us, size, frames, digest, torn=True)
+        # one without a readable picture is kept as a recording of no time, and goes with its age like any other
+        end_us = name.start_us if examined.end_us is None else examined.end_us
+        mark(file, end_us, TORN_MODE if examined.torn else WHOLE_MODE)
+        facts = (end_us, status.st_size, examined.frames, digest, examined.torn)
+        segment = Segment(name.camera, path, name.start_us, *facts)
         enter(file, segment)
         return segment
+
+    def _examined(self, path: str, name: SegmentName, status: os.stat_result) -> _Inside:
+        try:
+            examined = examine(self._root, path, self._identities)
+        except NoIdentityError:
+            last_write_us = min(max(status.st_mtime_ns // 1000, name.start_us), name.start_us + MAX_SEGMENT_US)
+            return _Inside(last_write_us, None, stat.S_IMODE(status.st_mode) != WHOLE_MODE)
+        except ArchiveError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            _log.error("nothing of %s can be read: %s", path, error)
+            return _Inside(None, None, True)
+        return _Inside(examined.end_us, examined.frames, examined.torn)
 
 
 def _sha256(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,17 @@ from pathlib import Path
 
 from edge_agent.buffer import day_log
 from edge_agent.buffer.index import DeleteReason, Index
-from edge_agent.buffer.segments import DAY_US, DayFolder, SegmentName, day_folders, enter, look
+from edge_agent.buffer.segments import (
+    DAY_US,
+    OPEN_MODE,
+    TORN_MODE,
+    DayFolder,
+    SegmentName,
+    day_folders,
+    enter,
+    look,
+    mark,
+)
 from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Interval, Segment
@@ -145,6 +156,8 @@ class Reconciler:
                         size += len(block)
                         yield
                 if size == segment.size_bytes:
+                    if stat.S_IMODE(path.stat().st_mode) == OPEN_MODE:  # the disk failed before it could be closed
+                        mark(path, segment.end_us, TORN_MODE)
                     self._index.note_hash(segment, digest.hexdigest())
                     enter(path, replace(segment, sha256=digest.hexdigest()))
             except OSError as error:

@@ -219,16 +219,24 @@ class SegmentFile:
         return ArchiveError(f"camera {self.name.camera}: {self.path} {what}: {error.strerror}")
 
 
-def mark_torn(path: Path, end_us: int) -> None:
-    """Close from outside a file that its recorder could not close, so that it need not be examined again."""
+def mark(path: Path, end_us: int, mode: int) -> None:
+    """Close from outside a file that its recorder could not close, with its end and mode (TORN_MODE, WHOLE_MODE), once
+    its bytes are on the disk; so it need not be examined again."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            _mark(fd, end_us, TORN_MODE)
+            os.fsync(fd)
+            _mark(fd, end_us, mode)
         finally:
             os.close(fd)
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be marked as torn: {error.strerror}") from error
+        raise ArchiveError(f"{path} cannot be marked as closed: {error.strerror}") from error
+
+
+def is_day_folder(path: str) -> bool:
+    """Whether a relative path is `<camera>/<date>`."""
+    camera, _, day = path.partition("/")
+    return _CAMERA.fullmatch(camera) is not None and _day(day) is not None
 
 
 def enter(path: Path, segment: Segment) -> None:

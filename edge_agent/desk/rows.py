@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from edge_agent.desk.board import AlarmView, Board, Event, NodeView, printable
 from edge_agent.desk.texts import Texts
 from edge_agent.model import CameraFault, CameraState
-from edge_agent.uplink.payloads import CameraReport, Health, NodeState
+from edge_agent.uplink.payloads import PROMISE_ALARM, CameraReport, Health, Kept, NodeState
 from edge_agent.when import from_us
 
 HOT_C = 80.0
@@ -146,6 +146,22 @@ class Wording:
         if state is CameraState.LOST and fault is not None:
             return f"✗ {self.texts.faults[fault]}"
         return self.camera_state(state, None)
+
+    def kept(self, kept: Kept | None) -> tuple[str, Level]:
+        """`6 of 10`, and how many there will be where that is fewer than promised."""
+        if kept is None:
+            return self.texts.none, Level.GOOD
+        told = f"{kept.days:g} {self.texts.of} {kept.promised_days:g}"
+        if kept.will_keep_days < kept.promised_days:
+            return f"{told} → {kept.will_keep_days:g}", Level.WARNING
+        return told, Level.GOOD
+
+    def promise(self, health: Health) -> tuple[str, Level] | None:
+        """The forecast in the node's words; None where there is none, or an alarm says the same."""
+        if health.promise is None or any(trouble.code == PROMISE_ALARM for trouble in health.troubles):
+            return None
+        words = printable(getattr(health.promise.text, self.texts.language), 500)
+        return words, Level.GOOD if health.promise.breaks_us is None else Level.WARNING
 
     def alarms(self, board: Board, count: int) -> list[AlarmRow]:
         """The newest first."""

@@ -114,18 +114,24 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
         table.add_column(heading)
     for heading in (texts.fps, texts.mbit, texts.gaps, texts.last_frame):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(texts.kept, no_wrap=True)
     for camera, report in sorted(health.cameras.items()):
         row = wording.camera(camera, report)
         last = wording.clock(report.last_frame_us) if report.last_frame_us is not None else none
         cells = (row.fps, row.bitrate, row.gaps, last)
+        kept, level = wording.kept(report.kept)
         table.add_row(
             Text(row.name.strip()),
             Text(wording.camera_state(report.state, report.fault), _STYLES[row.level]),
             *(Text(cell) for cell in cells),
+            Text(kept, _STYLES[level]),
         )
     troubles = [
-        Text(printable(getattr(trouble.text, texts.language), 300), _STYLES[Level.BAD]) for trouble in health.troubles
+        Text(printable(getattr(trouble.text, texts.language), 500), _STYLES[Level.BAD]) for trouble in health.troubles
     ]
+    promise = wording.promise(health)
+    if promise is not None:
+        troubles.append(Text(promise[0], _STYLES[promise[1]]))
     warnings = [
         Text(f"{camera}: {printable(getattr(report.clock_warning, texts.language), 200)}", _STYLES[Level.WARNING])
         for camera, report in sorted(health.cameras.items())

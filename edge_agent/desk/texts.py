@@ -66,6 +66,7 @@ class Texts:
     uptime: str
     archive: str
     oldest: str
+    kept: str
     broker: str
     none: str
     of: str
@@ -151,6 +152,7 @@ _UK = Texts(
     uptime="працює",
     archive="архів",
     oldest="найдавніший запис",
+    kept="діб збережено",
     broker="MQTT",
     none="–",
     of="з",
@@ -228,6 +230,7 @@ _EN = Texts(
     uptime="running for",
     archive="archive",
     oldest="oldest recording",
+    kept="days kept",
     broker="MQTT",
     none="–",
     of="of",

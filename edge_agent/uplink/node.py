@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from edge_agent import __version__
-from edge_agent.buffer.outbox import Keep, Outbox
+from edge_agent.buffer.outbox import Keep, Losses, Outbox
 from edge_agent.clock import Clock
 from edge_agent.config import Mqtt
 from edge_agent.errors import ArchiveError
@@ -57,6 +57,7 @@ class NodeLink:
         if rosters:
             self._link.subscribe(roster_topic(topics.site))
         self._sender = Sender(outbox, self._link, clock)
+        self._losses = Losses()
 
     def start(self) -> None:
         self._link.start()
@@ -73,7 +74,12 @@ class NodeLink:
         return self._link.state.protocol
 
     def undelivered(self) -> Undelivered:
-        losses = self._outbox.losses()
+        """As the outbox last could tell: a failing disk must not silence the health message that tells of it."""
+        try:
+            self._losses = self._outbox.losses()
+        except ArchiveError as error:
+            _log.error("%s", error)
+        losses = self._losses
         return Undelivered(
             waiting=self._outbox.depth(),
             dropped_pictures=losses.pictures,
@@ -89,9 +95,9 @@ class NodeLink:
     def alarm(self, alarm: Alarm, camera_name: str, zone_name: str) -> None:
         """Keep an alarm and its picture until the broker has them."""
         message = alarm_message(alarm, self._topics, camera_name, zone_name)
-        self._outbox.put(self._topics.alarm(alarm.camera), encode(message), keep=Keep.ALARM)
+        self._keep(self._topics.alarm(alarm.camera), encode(message), Keep.ALARM)
         if alarm.picture:
-            self._outbox.put(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, keep=Keep.PICTURE)
+            self._keep(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, Keep.PICTURE)
 
     def node_alarm(self, alarm: NodeAlarm) -> None:
         """Keep an alarm of the node itself until the broker has it."""
@@ -111,10 +117,14 @@ class NodeLink:
         if not reply.state.final:
             self._link.publish(topic, payload, qos=0)
             return
+        self._keep(topic, payload, Keep.ANSWER)
+
+    def _keep(self, topic: str, payload: bytes, keep: Keep) -> None:
+        """Into the outbox; what a failing disk does not take, the alarm that it fails above all, is sent once."""
         try:
-            self._outbox.put(topic, payload, keep=Keep.ANSWER)
+            self._outbox.put(topic, payload, keep=keep)
         except ArchiveError as error:
-            _log.error("the reply can't be kept, it is sent once: %s", error)
+            _log.error("a message for %s can't be kept, it is sent once: %s", topic, error)
             self._link.publish(topic, payload)
 
     def _on_state(self, state: LinkState) -> None:

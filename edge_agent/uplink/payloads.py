@@ -21,6 +21,8 @@ from edge_agent.uplink.topics import Topics
 
 MAX_JSON_BYTES = 256 * 1024
 MAX_CAMERAS = 64
+PROMISE_ALARM = "promise_breaks"
+"""The code of the node's alarm that the forecast raises (`docs/forecast.md`)."""
 
 CLOCK_OFF_S = 5.0
 """A camera's clock that is further off is worth a warning."""
@@ -90,6 +92,33 @@ class Gaps(_Payload):
     seconds: Amount = 0.0
 
 
+class Kept(_Payload):
+    """For how long a camera's recordings are kept, in days; the forecast's figures (`docs/forecast.md`)."""
+
+    days: Amount
+    """So far back nothing is gone."""
+    promised_days: Amount
+    will_keep_days: Amount
+    """Once the promise's time has passed from now."""
+
+
+class Promise(_Payload):
+    """Whether recordings will be kept as long as promised (`docs/forecast.md`)."""
+
+    at_us: Us
+    breaks_us: Us | None
+    """From when something must go before its time; None when that is not in sight."""
+    room_bytes: Count
+    need_bytes: Count
+    held_bytes: Count
+    bytes_per_day: Count
+    add_bytes: Count
+    """Disk that is missing, rounded up."""
+    lower_percent: Annotated[int, Field(ge=0, le=100)] | None
+    """By how much all bitrates would have to fall instead; None when that is not needed or does not help."""
+    text: Words
+
+
 class CameraReport(_Payload):
     """One camera, as far as the node knows."""
 
@@ -103,6 +132,8 @@ class CameraReport(_Payload):
     gaps_24h: Gaps = Gaps()
     watcher: CameraState | None = None
     """None where nobody watches the picture."""
+    kept: Kept | None = None
+    """None until there is a forecast."""
     clock_offset_s: Signed | None = None
     """The camera's own clock less the node's (`docs/time.md`); None where the camera does not tell."""
     clock_drift_ppm: Signed | None = None
@@ -149,6 +180,8 @@ class Health(_Message):
     disk_free_bytes: Count
     archive_bytes: Count
     oldest_footage_us: Us | None = None
+    promise: Promise | None = None
+    """None until there is a forecast."""
     mqtt_protocol: Literal["5", "3.1.1"] | None = None
     outbox: Undelivered = Undelivered()
     troubles: Annotated[tuple[Trouble, ...], Field(max_length=32)] = ()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edge_agent.buffer.coverage import TOLERANCE_US, PieceState
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.index_facts import Installed, Life, Loss
+from edge_agent.buffer.index_marks import FIRST
 from edge_agent.buffer.ledger import EMPTY_BYTES, Ledger, before_start
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.segments import SegmentFile, SegmentName
@@ -78,6 +79,14 @@ class IndexOnFullDisk(Index):
         self._check()
         super().add_gaps(gaps)
 
+    def trim_gaps(self, camera: CameraId, from_us: int) -> None:
+        self._check()
+        super().trim_gaps(camera, from_us)
+
+    def note_loss(self, camera: CameraId, loss: Loss | None) -> None:
+        self._check()
+        super().note_loss(camera, loss)
+
     def _check(self) -> None:
         if self.full:
             raise ArchiveError("the disk is full")
@@ -88,13 +97,14 @@ def test_what_the_index_could_not_take_is_entered_later(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, index, [ME], HandClock(0))
     with pytest.raises(ArchiveError):
         ledger.closed(closed(10, 20))
+    ledger.lost(CAMERA, Loss(GapCause.DISK, "full"))  # who tells the alarm must not fail here
     with pytest.raises(ArchiveError):
-        ledger.opened(SegmentOpened(CAMERA, "p", 30 * US, GapCause.DISK, "full"))
+        ledger.opened(SegmentOpened(CAMERA, "p", 30 * US))
     index.full = False
     ledger.settle()
     assert index.segments(CAMERA, ALWAYS) == [closed(10, 20)]
     (gap,) = index.gaps(CAMERA, ALWAYS)
-    assert (gap.start_us, gap.end_us) == (20 * US, 30 * US)
+    assert (gap.start_us, gap.end_us, gap.cause) == (20 * US, 30 * US, GapCause.DISK)
 
 
 def test_a_start_on_a_full_disk_keeps_the_account_of_the_time_before_it(tmp_path: Path) -> None:
@@ -176,6 +186,22 @@ def test_a_hash_that_nobody_wrote_down_is_computed_at_leisure(tmp_path: Path) ->
     audited(ledger)
     assert [segment.sha256 for segment in index.segments(CAMERA, ALWAYS)] == [made.sha256]
     assert (made.sha256 or "?").encode() in log.read_bytes()
+
+
+def test_a_file_that_a_failing_disk_kept_open_is_closed_at_leisure(tmp_path: Path) -> None:
+    clock = HandClock()
+    name = SegmentName(CAMERA, clock.utc_us(), 1)
+    file = SegmentFile(tmp_path, name, [ME.recipient])
+    file.write(b"x" * 100_000)
+    file.push()
+    index = Index(tmp_path / "index.sqlite", clock)
+    Ledger(tmp_path, index, [ME], clock).closed(
+        Segment(CAMERA, str(name), name.start_us, name.start_us + US, file.size_bytes, 5, None, torn=True)
+    )
+    audited(Ledger(tmp_path, index, [ME], clock))
+    status = file.path.stat()
+    assert (status.st_mode & 0o777, status.st_mtime_ns // 1000) == (0o400, name.start_us + US)
+    assert index.by_path([str(name)])[0].sha256
 
 
 def test_an_unfinished_file_of_long_ago_is_found_and_the_one_being_written_is_left_alone(tmp_path: Path) -> None:
@@ -324,7 +350,9 @@ def test_time_that_the_clock_jumped_over_is_missing_by_the_clock(tmp_path: Path)
     assert node.story() == [(60, PieceState.RECORDED), (3600, GapCause.CLOCK), (60, PieceState.RECORDED)]
 
 
-def test_a_damaged_unfinished_file_is_left_alone_and_an_empty_one_is_removed(tmp_path: Path) -> None:
+def test_an_unfinished_file_that_nothing_can_be_read_of_is_kept_without_time_and_an_empty_one_removed(
+    tmp_path: Path,
+) -> None:
     clock = HandClock()
     folder = tmp_path / "gate" / "2026-09-21"
     folder.mkdir(parents=True)
@@ -337,6 +365,9 @@ def test_a_damaged_unfinished_file_is_left_alone_and_an_empty_one_is_removed(tmp
     garbage.write_bytes(os.urandom(2 * EMPTY_BYTES))
     index = Index(tmp_path / "index.sqlite", clock)
     ledger = Ledger(tmp_path, index, [ME], clock)
-    assert ledger.recover(ledger.reconcile()) == []
+    (kept,) = ledger.recover(ledger.reconcile())
     assert not empty.exists()
-    assert garbage.stat().st_size == 2 * EMPTY_BYTES
+    assert garbage.stat().st_size == kept.size_bytes == 2 * EMPTY_BYTES
+    assert (kept.torn, kept.interval.empty) == (True, True)
+    assert [aged.segment for aged in index.by_age(CAMERA, FIRST, 2)] == [kept], "it goes with its age"
+    assert ledger.reconcile() == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.buffer.segments import SegmentFile, SegmentName, examine, mark_torn, scan
+from edge_agent.buffer.segments import TORN_MODE, SegmentFile, SegmentName, examine, mark, scan
 from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, ClockTrust
 from edge_agent.trust.age import AgeReader, Identity, NoIdentityError
@@ -120,7 +120,7 @@ def test_a_file_from_a_crash_can_be_marked_once_it_was_examined(archive: Path) -
     path = archive / str(name())
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half")
-    mark_torn(path, START_US + 1)
+    mark(path, START_US + 1, TORN_MODE)
     (found,) = scan(archive)
     assert (found.closed, found.torn, found.end_us) == (True, True, START_US + 1)
 

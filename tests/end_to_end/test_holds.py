@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,20 @@ from cryptography.hazmat.primitives import serialization
 from edge_agent.model import GapCause
 from edge_agent.trust.policy import Role
 from edge_agent.when import iso_utc
-from tests.end_to_end.test_full_disk import small_disk
 from tests.peers.agent import RunningAgent, TestPerson
 from tests.peers.cameras import CameraServer
 from tests.peers.support import wait_until
 
-__all__ = ["small_disk"]
 OFFICER = TestPerson("o-officer", Role.ARCHIVE_OFFICER)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def key_file(folder: Path) -> str:
