@@ -15,7 +15,8 @@ from edge_agent.config import load, schema
 from edge_agent.daemon import run
 from edge_agent.forecast_cli import archive_forecast
 from edge_agent.hold_cli import hold_app
-from edge_agent.keys_cli import keys_app
+from edge_agent.keys_cli import keys_app, rewrap
+from edge_agent.node_keys_cli import make, show
 from edge_agent.plan_cli import plan
 from edge_agent.probe_cli import probe_command
 from edge_agent.roster_cli import roster_app
@@ -25,10 +26,12 @@ app = app_of("edge-agent", "Records cameras into a sealed ring archive, tells he
 config_app = app_of("config", "Check a configuration, or print what it may hold.")
 app.add_typer(config_app)
 app.add_typer(archive_app)
-app.add_typer(keys_app)
 app.add_typer(roster_app)
 app.add_typer(hold_app)
-for command in (check, coverage, proof, rebuild):
+app.add_typer(keys_app)
+keys_app.command("make")(make)
+keys_app.command("show")(show)
+for command in (check, coverage, proof, rebuild, rewrap):
     archive_app.command()(command)
 archive_app.command("forecast")(archive_forecast)
 app.command("plan")(plan)

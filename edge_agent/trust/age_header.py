@@ -50,10 +50,15 @@ class Header:
 
 def seal_header(recipients: Sequence[Recipient]) -> tuple[bytes, bytes]:
     """A fresh file key and the header that wraps it: (header, file_key)."""
+    file_key = os.urandom(FILE_KEY_BYTES)
+    return wrap_header(file_key, recipients), file_key
+
+
+def wrap_header(file_key: bytes, recipients: Sequence[Recipient]) -> bytes:
+    """A header that gives this file key to these, and to nobody else."""
     if not recipients:
         raise ValueError("a sealed file needs at least one recipient, or nobody could ever open it")
-    file_key = os.urandom(FILE_KEY_BYTES)
-    return header_of(file_key, [_wrap(file_key, recipient) for recipient in recipients]), file_key
+    return header_of(file_key, [_wrap(file_key, recipient) for recipient in recipients])
 
 
 def header_of(file_key: bytes, stanzas: Sequence[Stanza]) -> bytes:
