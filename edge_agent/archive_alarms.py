@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from edge_agent.buffer.forecast import Forecast
 from edge_agent.buffer.promise import DAY_US, Rule
 from edge_agent.buffer.retention import Standing
 from edge_agent.clock import Clock
+from edge_agent.config import Config
+from edge_agent.forecaster import in_sight
 from edge_agent.node_alarms import NodeAlarms, Said
+from edge_agent.uplink.forecast_words import promise_words
+from edge_agent.uplink.payloads import PROMISE_ALARM
 
 SHORT, FULL, TAKEN, UNKNOWN = "archive_short", "archive_full", "disk_taken", "holds_unknown"
 TAKEN_S = 600.0
@@ -70,6 +75,24 @@ class ArchiveAlarms:
             f"Others filled the archive's disk: {free} GB of the reserve of {reserve} GB are free; the archive gives no"
             " more. Free the disk",
         )
+
+
+class PromiseAlarm:
+    """Says days ahead that the promise will break (`docs/forecast.md`); the agent's loop owns it."""
+
+    def __init__(self, alarms: NodeAlarms, config: Config) -> None:
+        self._alarms = alarms
+        self._warn_us = round(config.retention.warn_days * DAY_US)
+        self._zone = config.zone
+
+    def look(self, ahead: Forecast | None) -> None:
+        """Raise, renew or end it by the newest forecast."""
+        told = any(alarm.code == PROMISE_ALARM for alarm in self._alarms.open)
+        said = None
+        if ahead is not None and in_sight(ahead, self._warn_us, told=told):
+            words = promise_words(ahead, self._zone)
+            said = Said(words.uk, words.en)
+        self._alarms.set(PROMISE_ALARM, said)
 
 
 _UNKNOWN = Said(
