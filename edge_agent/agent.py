@@ -45,6 +45,7 @@ from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, note, note_clock_step, restore_holds, rule_of
+from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.hold_orders import HoldOrders
@@ -139,6 +140,7 @@ class Agent:
             self._door,
             self._exports,
             HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
+            ClockOrders(self._clock_watch, clock),
             self._reports.health,
             self._has_footage,
             self._broadcast,

@@ -13,8 +13,11 @@ from edge_agent.uplink.forecast_words import promise_words
 from edge_agent.uplink.payloads import PROMISE_ALARM
 
 SHORT, FULL, TAKEN, UNKNOWN = "archive_short", "archive_full", "disk_taken", "holds_unknown"
+CLOCK = "clock_untrusted"
 TAKEN_S = 600.0
 """A passing want of space on a shared disk is no alarm."""
+CLOCK_S = 86_400.0
+"""So long a node may be without a trusted clock before people have to do something about it."""
 
 
 class ArchiveAlarms:
@@ -32,6 +35,10 @@ class ArchiveAlarms:
         self._alarms.set(FULL, self._full(standing))
         self._alarms.set(TAKEN, self._taken(standing))
         self._alarms.set(UNKNOWN, None if standing.holds_known else _UNKNOWN)
+
+    def look_at_the_clock(self, distrusted_s: float, reason: str) -> None:
+        """How long the clock has not been trusted (0: it is), and why."""
+        self._alarms.set(CLOCK, _clock_words(distrusted_s, reason) if distrusted_s > CLOCK_S else None)
 
     def _short(self, standing: Standing) -> Said | None:
         if not standing.short:
@@ -99,6 +106,17 @@ _UNKNOWN = Said(
     "Невідомо, що утримано за наказом (документи пошкоджені): нічого не знищується, доки їх не відновлено",
     "It is not known what is held by order (the documents are damaged): nothing is deleted until they are restored",
 )
+
+
+def _clock_words(distrusted_s: float, reason: str) -> Said:
+    hours = distrusted_s // 3600
+    return Said(
+        f"Годинник вузла не підтверджено вже {hours:.0f} год, тому записи не знищуються за строком. Налаштуйте сервер"
+        " часу (chrony, systemd-timesyncd, NTP у мережі камер) або підтвердьте час на вузлі: edge-agent clock confirm",
+        f"The node's clock has not been trusted for {hours:.0f} h, so no recording goes by age: {reason}. Set up a time"
+        " server (chrony, systemd-timesyncd, NTP in the camera network) or vouch for the time at the node:"
+        " edge-agent clock confirm",
+    )
 
 
 def _gb(size: int) -> str:

@@ -11,6 +11,7 @@ from edge_agent import __version__
 from edge_agent.account_cli import coverage, proof, rebuild
 from edge_agent.archive_cli import archive_app
 from edge_agent.check_cli import check
+from edge_agent.clock_cli import clock_app
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
 from edge_agent.forecast_cli import archive_forecast
@@ -24,6 +25,7 @@ config_app = app_of("config", "Check a configuration, or print what it may hold.
 app.add_typer(config_app)
 app.add_typer(archive_app)
 app.add_typer(hold_app)
+app.add_typer(clock_app)
 for command in (check, coverage, proof, rebuild):
     archive_app.command()(command)
 archive_app.command("forecast")(archive_forecast)

@@ -64,6 +64,7 @@ class Upkeep:
     def keep_the_promise(self) -> None:
         """Delete what is due and may be deleted."""
         self.look_at_the_clock()
+        self._archive_alarms.look_at_the_clock(self._clock_watch.distrusted_s, self._clock_watch.reason)
         if not self._holds.known:
             restore_holds(self._holds, self._documents, self._journal)
         try:

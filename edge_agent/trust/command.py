@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn, get_args
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -171,11 +171,18 @@ class HoldsArgs(_Closed):
     hold_id: Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")] | None = None
 
 
-CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs
+class ClockConfirmArgs(_Closed):
+    """`clock_confirm`: the time that the node's clock showed is the right one."""
 
-_ARGS: Mapping[Action, type[StatusArgs] | type[ExportArgs] | type[HoldArgs] | type[HoldEndArgs] | type[HoldsArgs]] = {
-    kind.action: kind for kind in (StatusArgs, ExportArgs, HoldArgs, HoldEndArgs, HoldsArgs)
-}
+    action: ClassVar[Action] = Action.CLOCK_CONFIRM
+
+    read_us: int = Field(ge=0, le=MAX_TIME_S * US)
+    """What it showed to the person."""
+
+
+CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs
+
+_ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_args(CommandArgs)}
 
 
 class _Header(_Closed):

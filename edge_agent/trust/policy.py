@@ -36,6 +36,8 @@ class Action(StrEnum):
     """Carry out the order that lets them go."""
     HOLDS = "holds"
     """See what is held."""
+    CLOCK_CONFIRM = "clock_confirm"
+    """Vouch for the node's clock, where no time server does."""
 
 
 class Access(StrEnum):
@@ -99,6 +101,8 @@ POLICY = MappingProxyType(
                 Role.ARCHIVE_OFFICER: _BOTH,
             }
         ),
+        # Whoever vouches for the clock has to see it, and the time around him.
+        Action.CLOCK_CONFIRM: MappingProxyType({Role.ARCHIVE_OFFICER: _DIRECT, Role.CONTRACTOR: _DIRECT}),
     }
 )
 """For each action, the roles that have it and by which access."""

@@ -27,6 +27,8 @@ ALLOWED = {
     (Role.ARCHIVE_OFFICER, Action.HOLDS, Access.DIRECT),
     (Role.MAYOR, Action.HOLDS, Access.REMOTE),
     (Role.DEPUTY, Action.HOLDS, Access.REMOTE),
+    (Role.ARCHIVE_OFFICER, Action.CLOCK_CONFIRM, Access.DIRECT),
+    (Role.CONTRACTOR, Action.CLOCK_CONFIRM, Access.DIRECT),
 }
 
 
