@@ -37,6 +37,7 @@ from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Interval, NodeAlarm
 from edge_agent.node_alarms import NodeAlarms
+from edge_agent.notes import note, note_clock_step
 from edge_agent.reports import Reports
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.trust.age import Identity
@@ -44,7 +45,7 @@ from edge_agent.trust.door import Door
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
-from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, note, note_clock_step, restore_holds, rule_of
+from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, restore_holds, rule_of
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews

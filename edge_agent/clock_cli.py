@@ -19,11 +19,11 @@ from edge_agent.config import Config, Language, load
 from edge_agent.errors import UsageError
 from edge_agent.kernel_clock import KernelClock
 from edge_agent.lock import is_held
+from edge_agent.notes import note_clock_step
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json
 from edge_agent.trust.command import ClockConfirmArgs
 from edge_agent.trust.door import Admitted
 from edge_agent.trust.journal import Journal
-from edge_agent.upkeep import note_clock_step
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.hold_orders import Done
 from edge_agent.when import from_us, iso_utc

@@ -19,11 +19,11 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.promise import DAY_US, OnFull, Rule
 from edge_agent.buffer.retention import Deleter, Swept
 from edge_agent.clock import Clock
-from edge_agent.clock_trust import ClockStep
 from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
-from edge_agent.errors import ArchiveError, EdgeError
+from edge_agent.errors import EdgeError
 from edge_agent.forecaster import Forecaster
+from edge_agent.notes import note
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.uplink.hold_orders import restore
 from edge_agent.workers import Workers
@@ -152,16 +152,3 @@ def restore_holds(holds: Holds, documents: Documents, journal: Journal) -> None:
         return
     if found:
         _log.error("%d holds were lost with the documents and made again from the journal", len(found))
-
-
-def note_clock_step(journal: Journal, step: ClockStep) -> None:
-    args = {"before_us": step.before_us, "after_us": step.after_us, "synchronised": step.synchronised}
-    note(journal, JournalEntry(JournalKind.CLOCK, Outcome.DONE, reason=step.words, args=args))
-
-
-def note(journal: Journal, entry: JournalEntry) -> None:
-    """What is no access: recording goes on when the journal can't."""
-    try:
-        journal.append(entry)
-    except ArchiveError as error:
-        _log.critical("not journalled: %s: %s", entry.kind, error)
