@@ -42,7 +42,7 @@ class SealedSegment:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
-        file = os.fdopen(fd, "rb")
+        file = os.fdopen(fd, "rb", buffering=0)
         try:
             return _OpenSegment(file, self.identities)
         except BaseException:

@@ -34,6 +34,10 @@ class JournalKind(StrEnum):
     """Somebody set the node's clock."""
     SEGMENTS = "segments"
     """The Merkle root of an hour's recordings."""
+    REWRAPPED = "rewrapped"
+    """A recording got other recipients, and so another hash."""
+    KEYS = "keys"
+    """The node's age keys changed."""
 
 
 class Outcome(StrEnum):
