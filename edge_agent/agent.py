@@ -33,16 +33,20 @@ from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster
 from edge_agent.hearing import Hearing
+from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Interval, NodeAlarm
-from edge_agent.node_alarms import NodeAlarms
+from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.notes import note, note_clock_step
 from edge_agent.reports import Reports
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.trust.age import Identity
+from edge_agent.trust.checkpoint import origin_of
 from edge_agent.trust.door import Door
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
+from edge_agent.trust.journal_log import JournalLog
+from edge_agent.trust.node_key import node_signing_key
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, restore_holds, rule_of
@@ -98,6 +102,9 @@ class Agent:
         self._ledger = Ledger(config.archive_dir, self._index, identities, clock)
         self._library = Library(config.archive_dir, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
+        key = node_signing_key(data, signed_before=config.checkpoint_path.exists())
+        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key)
+        self._gap_notes = GapNotes()
         self._documents = Documents(data / "documents.json", clock)
         self._holds = Holds(self._documents)
         restore_holds(self._holds, self._documents, self._journal)
@@ -132,7 +139,9 @@ class Agent:
         self._reports = Reports(
             config, self._index, self._cameras, self._forecaster, self._node_alarms, self._node, clock
         )
-        self._hearing = Hearing(config, self._ledger, self._cameras, self._upkeep, self._reports, clock)
+        self._hearing = Hearing(
+            config, self._ledger, self._cameras, self._upkeep, self._reports, self._gap_notes, clock
+        )
         self._exports = Exports(
             self._documents, staging, self._journal, clock, self._start_exporter, self._release_news
         )
@@ -152,6 +161,8 @@ class Agent:
                 Periodic("alive", ALIVE_S, self._ledger.alive),
                 Periodic("hours", 60, self._upkeep.seal_hours),
                 Periodic("receipts", 3600, self._upkeep.roll_up),
+                Periodic("gaps", 600, self._note_gaps),
+                Periodic("checkpoint", max(1, round(config.health_every_s)), self._sign),
                 Periodic("health", max(1, round(config.health_every_s)), self._reports.tell_health),
                 Periodic("retention", 30, self._upkeep.keep_the_promise),
                 *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
@@ -167,7 +178,7 @@ class Agent:
 
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
-        note(self._journal, JournalEntry(JournalKind.START, Outcome.DONE, reason=f"edge-agent {__version__}"))
+        self._note_start()
         self._upkeep.look_at_the_clock()
         unfinished = self._ledger.reconcile()
         self._deleter.finish()
@@ -193,7 +204,9 @@ class Agent:
             self._workers.stop(self._next_event, self._hearing.last_words)
             self._door.settle(now=True)
             self._upkeep.journal_swept()
+            self._note_gaps()
             note(self._journal, JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
+            self._sign()
             if self._node:
                 self._node.stop()
             self._forecaster.close()
@@ -284,6 +297,31 @@ class Agent:
 
     def _clock_stepped(self, step: ClockStep) -> None:
         note_clock_step(self._journal, step)
+
+    def _note_start(self) -> None:
+        before = None
+        try:
+            self._log.settle()
+            before = self._journal.last(JournalKind.START)
+        except ArchiveError as error:
+            _log.critical("the journal can't be trusted: %s", error)
+        for entry in start_entries(before, __version__, configuration_hash(self._config)):
+            note(self._journal, entry)
+        self._sign()
+
+    def _note_gaps(self) -> None:
+        for entry in self._gap_notes.take():
+            note(self._journal, entry)
+
+    def _sign(self) -> None:
+        """Vouch for the journal as it is now; health tells it.  Where that can't be, an alarm does."""
+        try:
+            self._reports.checkpoint = str(self._log.checkpoint())
+            said = None
+        except ArchiveError as error:
+            self._reports.checkpoint = None
+            said = Said(f"Журнал вузла більше не підписується: {error}", f"The node's journal is not signed: {error}")
+        self._node_alarms.set("journal_unsigned", said)
 
     def _look_for_room(self) -> None:
         self._upkeep.look_for_room(self._workers)

@@ -311,6 +311,10 @@ class Config(Section):
     def journal_path(self) -> Path:
         return self.data_dir / "journal.jsonl"
 
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.data_dir / "journal.checkpoint"
+
     def camera_named(self, camera_id: str) -> Camera | None:
         return next((camera for camera in self.camera if camera.id == camera_id), None)
 

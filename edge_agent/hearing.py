@@ -11,6 +11,7 @@ from edge_agent.children import Heard
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import EdgeError
+from edge_agent.journal_notes import GapNotes
 from edge_agent.messages import AlarmRaised, CameraChanged, CameraStats, Progress, SegmentClosed, SegmentOpened
 from edge_agent.model import CameraFault, CameraState, GapCause
 from edge_agent.reports import Reports
@@ -24,16 +25,25 @@ class Hearing:
     """Owned by the agent's main thread; EdgeError when a disk refuses what has to be written down."""
 
     def __init__(
-        self, config: Config, ledger: Ledger, cameras: Cameras, upkeep: Upkeep, reports: Reports, clock: Clock
+        self,
+        config: Config,
+        ledger: Ledger,
+        cameras: Cameras,
+        upkeep: Upkeep,
+        reports: Reports,
+        gap_notes: GapNotes,
+        clock: Clock,
     ) -> None:
         self._config, self._ledger, self._cameras = config, ledger, cameras
         self._upkeep, self._reports, self._clock = upkeep, reports, clock
+        self._gap_notes = gap_notes
 
     def hear_recorder(self, message: object) -> None:
         """Files that begin and end, and how the cameras are."""
         match message:
             case SegmentOpened():
                 for gap in self._ledger.opened(message):
+                    self._gap_notes.add(gap)
                     _log.warning(
                         "camera %s: %.1f s are missing (%s: %s)",
                         gap.camera,

@@ -35,6 +35,8 @@ class Reports:
     ) -> None:
         self._config, self._cameras, self._forecaster = config, cameras, forecaster
         self._node_alarms, self._node, self._clock = node_alarms, node, clock
+        self.checkpoint: str | None = None
+        """The journal's newest, as the agent signed it."""
         self._probe = NodeProbe(config.archive_dir, clock)
         self._archive_probe = ArchiveProbe(index, clock)
 
@@ -59,6 +61,7 @@ class Reports:
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
             clock_synchronised=self._clock.synchronised(),
+            checkpoint=self.checkpoint,
             cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day, self._kept),
         )
 
