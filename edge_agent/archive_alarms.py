@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from edge_agent.buffer.forecast import Forecast
 from edge_agent.buffer.promise import DAY_US, Rule
 from edge_agent.buffer.retention import Standing
 from edge_agent.clock import Clock
+from edge_agent.config import Config
+from edge_agent.forecaster import in_sight
 from edge_agent.node_alarms import NodeAlarms, Said
+from edge_agent.uplink.forecast_words import promise_words
+from edge_agent.uplink.payloads import PROMISE_ALARM
 
 SHORT, FULL, TAKEN, UNKNOWN = "archive_short", "archive_full", "disk_taken", "holds_unknown"
+CLOCK = "clock_untrusted"
 TAKEN_S = 600.0
 """A passing want of space on a shared disk is no alarm."""
+CLOCK_S = 86_400.0
+"""So long a node may be without a trusted clock before people have to do something about it."""
 
 
 class ArchiveAlarms:
@@ -27,6 +35,10 @@ class ArchiveAlarms:
         self._alarms.set(FULL, self._full(standing))
         self._alarms.set(TAKEN, self._taken(standing))
         self._alarms.set(UNKNOWN, None if standing.holds_known else _UNKNOWN)
+
+    def look_at_the_clock(self, distrusted_s: float, reason: str) -> None:
+        """How long the clock has not been trusted (0: it is), and why."""
+        self._alarms.set(CLOCK, _clock_words(distrusted_s, reason) if distrusted_s > CLOCK_S else None)
 
     def _short(self, standing: Standing) -> Said | None:
         if not standing.short:
@@ -72,10 +84,39 @@ class ArchiveAlarms:
         )
 
 
+class PromiseAlarm:
+    """Says days ahead that the promise will break (`docs/forecast.md`); the agent's loop owns it."""
+
+    def __init__(self, alarms: NodeAlarms, config: Config) -> None:
+        self._alarms = alarms
+        self._warn_us = round(config.retention.warn_days * DAY_US)
+        self._zone = config.zone
+
+    def look(self, ahead: Forecast | None) -> None:
+        """Raise, renew or end it by the newest forecast."""
+        told = any(alarm.code == PROMISE_ALARM for alarm in self._alarms.open)
+        said = None
+        if ahead is not None and in_sight(ahead, self._warn_us, told=told):
+            words = promise_words(ahead, self._zone)
+            said = Said(words.uk, words.en)
+        self._alarms.set(PROMISE_ALARM, said)
+
+
 _UNKNOWN = Said(
     "Невідомо, що утримано за наказом (документи пошкоджені): нічого не знищується, доки їх не відновлено",
     "It is not known what is held by order (the documents are damaged): nothing is deleted until they are restored",
 )
+
+
+def _clock_words(distrusted_s: float, reason: str) -> Said:
+    hours = distrusted_s // 3600
+    return Said(
+        f"Годинник вузла не підтверджено вже {hours:.0f} год, тому записи не знищуються за строком. Налаштуйте сервер"
+        " часу (chrony, systemd-timesyncd, NTP у мережі камер) або підтвердьте час на вузлі: edge-agent clock confirm",
+        f"The node's clock has not been trusted for {hours:.0f} h, so no recording goes by age: {reason}. Set up a time"
+        " server (chrony, systemd-timesyncd, NTP in the camera network) or vouch for the time at the node:"
+        " edge-agent clock confirm",
+    )
 
 
 def _gb(size: int) -> str:

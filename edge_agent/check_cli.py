@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -16,13 +16,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from edge_agent.buffer.check import Finding, Kind, Weight
+from edge_agent.buffer.check_holds import of_holds
 from edge_agent.buffer.checkup import Checkup, Looked, still_there
-from edge_agent.clock import SystemClock
+from edge_agent.buffer.documents import Documents
+from edge_agent.buffer.holds import Holds
+from edge_agent.buffer.index import Index
+from edge_agent.buffer.library import Library
+from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Config, load
 from edge_agent.errors import ArchiveError, UsageError
 from edge_agent.lock import DataLock, is_held, only_its_user
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, progress_console
 from edge_agent.trust.age import Identity, load_identities
+from edge_agent.trust.journal import Journal
+from edge_agent.uplink.hold_orders import restored
 
 SHOWN = 10
 """Paths of one kind that people are shown; --json gives all."""
@@ -70,16 +77,51 @@ def _checked(config: Config, deep: bool, repair: bool, progress: Callable[[float
     clock = SystemClock()
     running = not repair and is_held(config.data_dir)
     checkup = Checkup(config.archive_dir, config.index_path, _identities(config), clock)
-    looked = checkup.look(running=running, deep=deep, progress=progress)
+
+    def look(*, deep: bool) -> Looked:
+        found = checkup.look(running=running, deep=deep, progress=progress)
+        return replace(found, findings=(*found.findings, *_of_holds(config, found.findings, clock)))
+
+    looked = look(deep=deep)
     if running and looked.findings:
         clock.wait(threading.Event(), _SETTLE_S)
-        looked = still_there(looked, checkup.look(running=True, deep=False, progress=progress))
+        looked = still_there(looked, look(deep=False))
     if not (repair and any(finding.rule.repair for finding in looked.findings)):
         return _Result(looked, running, deep)
     checkup.repair(looked.findings)
-    left = still_there(looked, checkup.look(running=False, deep=False, progress=progress))
+    left = still_there(looked, look(deep=False))
     repaired = tuple(finding for finding in looked.findings if finding not in left.findings)
     return _Result(left, running, deep, repaired)
+
+
+def _of_holds(config: Config, found: Sequence[Finding], clock: Clock) -> list[Finding]:
+    """What the holds want against what is there; the index has to be readable for that."""
+    path = config.data_dir / "documents.json"
+    findings: list[Finding] = []
+    try:
+        documents = Documents(path, clock, read_only=True)
+        known = Holds(documents)
+        holds, complete, lost = known.all(), known.known, documents.fresh
+    except ArchiveError as error:
+        holds, complete, lost = [], False, True
+        findings.append(Finding(Kind.HOLDS_UNKNOWN, path.name, str(error)))
+    if lost:
+        try:
+            ordered = [hold for hold in restored(Journal(config.journal_path, clock).read()) if hold not in holds]
+        except ArchiveError as error:
+            return [Finding(Kind.HOLDS_UNKNOWN, path.name, str(error))]
+        holds, complete = holds + ordered, complete and not ordered
+    if not complete and not findings:
+        findings.append(Finding(Kind.HOLDS_UNKNOWN, path.name))
+    if any(finding.kind in (Kind.INDEX_MISSING, Kind.INDEX_DAMAGED) for finding in found):
+        return findings
+    index = Index(config.index_path, clock, read_only=True)
+    try:
+        library = Library(config.archive_dir, index, (), clock)
+        cameras = [camera.camera_id for camera in config.camera]
+        return findings + of_holds(holds, cameras, index, library, found, clock.utc_us())
+    finally:
+        index.close()
 
 
 def _identities(config: Config) -> Sequence[Identity]:

@@ -11,6 +11,7 @@ from edge_agent import __version__
 from edge_agent.account_cli import coverage, proof, rebuild
 from edge_agent.archive_cli import archive_app
 from edge_agent.check_cli import check
+from edge_agent.clock_cli import clock_app
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
 from edge_agent.forecast_cli import archive_forecast
@@ -29,6 +30,7 @@ app.add_typer(config_app)
 app.add_typer(archive_app)
 app.add_typer(roster_app)
 app.add_typer(hold_app)
+app.add_typer(clock_app)
 app.add_typer(journal_app)
 app.add_typer(keys_app)
 keys_app.command("make")(make)

@@ -21,6 +21,7 @@ from edge_agent.buffer.holds import Holds, hold_id
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.library import Library
 from edge_agent.clock import US
+from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Hold, Interval, PersonId
@@ -30,6 +31,7 @@ from edge_agent.trust.journal import BadLine, Journal, Outcome
 from edge_agent.trust.keys import public_key_of
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access, Person, Role
+from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release
 from edge_agent.uplink.hold_orders import HoldOrders
@@ -54,6 +56,7 @@ MAY = {
     ("archive_officer", "hold_end", "remote"), ("archive_officer", "hold_end", "direct"),
     ("archive_officer", "holds", "remote"), ("archive_officer", "holds", "direct"),
     ("mayor", "holds", "remote"), ("deputy", "holds", "remote"),
+    ("archive_officer", "clock_confirm", "direct"), ("contractor", "clock_confirm", "direct"),
 }  # fmt: skip
 """Order 362-р as a list (`docs/commands.md`)."""
 FRESH = b"@nonce-of-this-1"
@@ -67,7 +70,7 @@ _EXPORT: dict[str, Any] = {
 
 _ORDER = {"order_number": "12-р", "ordered_by": "Мер Іван"}
 _ARGS: dict[str, dict[str, Any]] = {
-    "status": {}, "export": _EXPORT, "holds": {},
+    "status": {}, "export": _EXPORT, "holds": {}, "clock_confirm": {"read_us": NOW_S * US},
     "hold": _ORDER | {"start_us": (NOW_S - 600) * US, "cameras": ["gate"]},
     "hold_end": _ORDER | {"hold_id": hold_id("the hold that is there")},
 }  # fmt: skip
@@ -176,12 +179,14 @@ class _House:
         self._holds = Holds(documents)
         library = Library(folder / "archive", self._index, (), self._clock)
         orders = HoldOrders([CameraId("gate")], self._holds, self._index, library, self._clock)
+        clock_orders = ClockOrders(ClockWatch(documents, self._clock, "a boot", lambda _: None), self._clock)
         self._commands = Commands(
-            config, self._door, self._exports, orders, self._health, self._has_footage, self.replies.append, self._clock
-        )
+            config, self._door, self._exports, orders, clock_orders,
+            self._health, self._has_footage, self.replies.append, self._clock,
+        )  # fmt: skip
 
     def take(self, token: bytes, access: Access) -> list[str]:
-        """What the node does on a token's account: `status`, `export`, `hold`, `hold_end`, `holds`."""
+        """What the node does on a token's account: `status`, `export`, `hold`, `hold_end`, `holds`, `clock_confirm`."""
         self.acts, self.replies = [], []
         if not self._holds.held.intervals(CameraId("gate")):
             self._holds.add(Hold(hold_id("the hold that is there"), (), 0, None, "1", "", "", "", NOW_S * US))
@@ -192,8 +197,8 @@ class _House:
             self.acts.append("hold")
         elif after != before:
             self.acts.append("hold_end")
-        elif self.replies and self.replies[-1].code == "holds":
-            self.acts.append("holds")
+        elif self.replies and self.replies[-1].code in ("holds", "clock_confirm"):
+            self.acts.append(self.replies[-1].code)
         self._exports.look()
         for act in self.acts:
             if act == "export":

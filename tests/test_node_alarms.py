@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from edge_agent.archive_alarms import FULL, SHORT, TAKEN, TAKEN_S, UNKNOWN, ArchiveAlarms
+from edge_agent.archive_alarms import CLOCK, CLOCK_S, FULL, SHORT, TAKEN, TAKEN_S, UNKNOWN, ArchiveAlarms
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.promise import DAY_US, Rule
 from edge_agent.buffer.retention import Standing
@@ -97,3 +97,18 @@ def test_a_passing_want_of_space_on_a_shared_disk_is_no_alarm(tmp_path: Path) ->
     alarms.look(taken)
     assert told.steps == [(TAKEN, AlarmPhase.START)]
     assert "0.1 GB of the reserve of 1.0 GB" in told.messages[0].en
+
+
+def test_a_day_without_a_trusted_clock_is_an_alarm_with_its_remedy(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    alarms = ArchiveAlarms(told.alarms, Rule(10 * DAY_US, {}, min_free=10**9), told.clock)
+    alarms.look_at_the_clock(CLOCK_S, "nobody knows")
+    assert told.alarms.open == []
+    alarms.look_at_the_clock(30 * 3600, "no time server has confirmed the node's clock since the node started")
+    (alarm,) = told.alarms.open
+    assert "for 30 h, so no recording goes by age: no time server" in alarm.en
+    assert "edge-agent clock confirm" in alarm.en
+    assert "вже 30 год" in alarm.uk
+    assert "edge-agent clock confirm" in trouble(alarm).text.uk
+    alarms.look_at_the_clock(0, "")
+    assert told.steps == [(CLOCK, AlarmPhase.START), (CLOCK, AlarmPhase.END)]

@@ -80,6 +80,12 @@ class Kind(StrEnum):
     HALF_DELETED = "half-deleted"
     DELETED_BUT_THERE = "deleted-but-there"
     FOREIGN = "foreign"
+    HOLDS_UNKNOWN = "holds-unknown"
+    HELD_DELETED = "held-deleted"
+    HELD_DAMAGED = "held-damaged"
+    HELD_CAMERA_UNKNOWN = "held-camera-unknown"
+    HELD_TORN = "held-torn"
+    HELD_MISSING = "held-missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,23 @@ RULES: Mapping[Kind, Rule] = {
     Kind.DELETED_BUT_THERE: Rule(
         Weight.NOTE, "a file stands where the index has a receipt of its deletion: it was brought back", ""
     ),
+    Kind.HOLDS_UNKNOWN: Rule(
+        Weight.FAULT,
+        "what is held by order can't be known in full: the documents are damaged or lost. Start the agent: it makes the"
+        " holds again from the journal, and deletes nothing until it could",
+        "",
+    ),
+    Kind.HELD_DELETED: Rule(Weight.LOSS, "a recording is gone although a hold was in force that wants it", ""),
+    Kind.HELD_DAMAGED: Rule(Weight.LOSS, "a recording that a hold wants is missing or damaged", ""),
+    Kind.HELD_CAMERA_UNKNOWN: Rule(
+        Weight.FAULT,
+        "a hold names a camera that is neither configured nor recorded here: it keeps nothing: order it anew",
+        "",
+    ),
+    Kind.HELD_TORN: Rule(Weight.NOTE, "a recording that a hold wants was torn by a crash: what is there is kept", ""),
+    Kind.HELD_MISSING: Rule(
+        Weight.NOTE, "not all of a hold's time was recorded, or was still there when the hold came; by cause", ""
+    ),
     Kind.FOREIGN: Rule(Weight.NOTE, "it is not of the archive's layout: never read, changed or deleted", "", 7),
 }
 
@@ -167,7 +190,7 @@ class Finding:
 
     kind: Kind
     path: str
-    """Relative to the archive's folder; the index's own path for the index."""
+    """Relative to the archive's folder; the index's own path for the index; `<hold>/<camera>` for what a hold wants."""
     detail: str = ""
 
     @property

@@ -215,7 +215,7 @@ class Checkup:
 def still_there(first: Looked, second: Looked) -> Looked:
     """What was found twice: beside a running agent the rest was only in the middle of being done."""
     again = {(finding.kind, finding.path) for finding in second.findings}
-    lasting = (Kind.CONTENT_CHANGED, Kind.UNREADABLE, Kind.CLOSED_BUT_TORN)
+    lasting = (Kind.CONTENT_CHANGED, Kind.UNREADABLE, Kind.CLOSED_BUT_TORN, Kind.HELD_DAMAGED)
     kept = [f for f in first.findings if f.kind in lasting or (f.kind, f.path) in again]
     return replace(first, findings=tuple(kept))
 

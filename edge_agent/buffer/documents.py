@@ -18,6 +18,8 @@ from edge_agent.files import fsync_folder
 from edge_agent.when import from_us
 
 _log = logging.getLogger(__name__)
+UNSETTLED = "unsettled"
+"""A table that stands in the file until what a lost file held was made good."""
 
 
 class AtomicJsonStorage(Storage):
@@ -28,7 +30,7 @@ class AtomicJsonStorage(Storage):
         self._clock = clock
         self._read_only = read_only
         self.fresh = True
-        """There was no file, or a damaged one: what it may have held is not known here."""
+        """There was no file, or a damaged one, and nobody has made good what it may have held."""
         self._content: dict[str, dict[str, Any]] | None = self._load()
 
     def read(self) -> dict[str, dict[str, Any]] | None:
@@ -37,7 +39,8 @@ class AtomicJsonStorage(Storage):
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         if self._read_only:
             raise ArchiveError(f"the documents {self._path} are the agent's to write")
-        text = json.dumps(data, ensure_ascii=False, indent=1).encode()
+        data = {table: content for table, content in data.items() if table != UNSETTLED}
+        text = json.dumps(data | {UNSETTLED: {}} if self.fresh else data, ensure_ascii=False, indent=1).encode()
         fresh = self._path.with_name(self._path.name + ".new")
         try:
             with fresh.open("wb") as file:
@@ -68,7 +71,7 @@ class AtomicJsonStorage(Storage):
             return None
         except OSError as error:
             raise ArchiveError(f"cannot read the documents {self._path}: {error.strerror}") from error
-        self.fresh = False
+        self.fresh = UNSETTLED in content
         return content
 
 
@@ -93,8 +96,12 @@ class Documents:
         """What a lost file held was made good, or there never was one: from now on there is."""
         storage = self._db.storage
         assert isinstance(storage, AtomicJsonStorage)
-        storage.write(storage.read() or {})
-        storage.fresh = False
+        before, storage.fresh = storage.fresh, False
+        try:
+            storage.write(storage.read() or {})
+        except ArchiveError:
+            storage.fresh = before
+            raise
 
     def put(self, table: str, document: dict[str, Any]) -> None:
         """Enter or replace the document with this `id`; durable when it returns."""

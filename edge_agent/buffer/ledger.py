@@ -34,6 +34,7 @@ from edge_agent.buffer.segments import (
 from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
+from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import SegmentOpened
 from edge_agent.model import CameraId, Gap, GapCause, Interval, Segment
 from edge_agent.trust.age import Identity, NoIdentityError
@@ -50,14 +51,6 @@ _REBOOTED = "the node was off: it booted anew"
 _STOPPED = "the agent was not running"
 _AHEAD = Loss(GapCause.CLOCK, "the clock was set ahead over this time")
 _ANEW = Loss(GapCause.PROCESS, "the recorder was started anew")
-
-
-def boot_id() -> str:
-    """The kernel's name of this boot; empty where it gives none."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return ""
 
 
 def before_start(camera: CameraId, hole: Interval, before: Life | None, loss: Loss | None, boot: str) -> list[Gap]:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn, get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -171,11 +171,19 @@ _CODES = {
     jws.Fault.BAD_SIGNATURE: RefusalCode.BAD_SIGNATURE,
 }
 
-CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs
 
-_ARGS: Mapping[Action, type[StatusArgs] | type[ExportArgs] | type[HoldArgs] | type[HoldEndArgs] | type[HoldsArgs]] = {
-    kind.action: kind for kind in (StatusArgs, ExportArgs, HoldArgs, HoldEndArgs, HoldsArgs)
-}
+class ClockConfirmArgs(Closed):
+    """`clock_confirm`: the time that the node's clock showed is the right one."""
+
+    action: ClassVar[Action] = Action.CLOCK_CONFIRM
+
+    read_us: int = Field(ge=0, le=MAX_TIME_S * US)
+    """What it showed to the person."""
+
+
+CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs
+
+_ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_args(CommandArgs)}
 
 
 def cameras_of(args: CommandArgs) -> tuple[str, ...]:

@@ -66,6 +66,8 @@ class Action(StrEnum):
     """Read the access journal."""
     MAINTAIN = "maintain"
     """Restart, configure, diagnose the node."""
+    CLOCK_CONFIRM = "clock_confirm"
+    """Vouch for the node's clock, where no time server does."""
 
 
 class Access(StrEnum):
@@ -207,6 +209,8 @@ POLICY: Mapping[Action, Mapping[Role, frozenset[Access]]] = MappingProxyType(
                 Role.AUDITOR: _REMOTE,
             },
             Action.MAINTAIN: {Role.CONTRACTOR: _DIRECT},
+            # Whoever vouches for the clock has to see it, and the time around him.
+            Action.CLOCK_CONFIRM: {Role.ARCHIVE_OFFICER: _DIRECT, Role.CONTRACTOR: _DIRECT},
         }.items()
     }
 )

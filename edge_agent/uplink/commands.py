@@ -20,6 +20,7 @@ from edge_agent.errors import ArchiveError, EdgeError, NotFoundError, UsageError
 from edge_agent.model import CameraId, Interval
 from edge_agent.trust.command import (
     MAX_TOKEN_BYTES,
+    ClockConfirmArgs,
     CommandRefusedError,
     ExportArgs,
     HoldArgs,
@@ -29,6 +30,7 @@ from edge_agent.trust.command import (
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
+from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
@@ -51,6 +53,7 @@ class Commands:
         door: Door,
         exports: Exports,
         holds: HoldOrders,
+        clock_orders: ClockOrders,
         health: Callable[[], Health],
         has_footage: Callable[[CameraId, Interval], bool],
         broadcast: Answer,
@@ -60,6 +63,7 @@ class Commands:
         self._door = door
         self._exports = exports
         self._holds = holds
+        self._clock_orders = clock_orders
         self._health = health
         self._has_footage = has_footage
         self._broadcast = broadcast
@@ -84,6 +88,8 @@ class Commands:
                     self._export(admitted, args, answer)
                 case HoldArgs() | HoldEndArgs() | HoldsArgs():
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
+                case ClockConfirmArgs() as args:
+                    self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
                 case _:
                     self._status(admitted, answer)
         except EdgeError as error:

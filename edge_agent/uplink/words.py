@@ -140,5 +140,12 @@ def _long(seconds: float, units: tuple[str, str, str, str]) -> str:
     return " ".join(parts[:2])
 
 
+def clock_confirmed(time: str, reason: str, who: str) -> Words:
+    return Words(
+        uk=shown(f"Годинник вузла підтверджено: {time}, {who}. Записи знову знищуються за строком"),
+        en=shown(f"The node's clock is vouched for: {time}, by {who}; {reason}. Recordings go by age again"),
+    )
+
+
 def failed(reason: str) -> Words:
     return Words(uk=shown(f"Не вдалося: {reason}"), en=shown(f"Failed: {reason}"))

@@ -48,8 +48,10 @@ def test_a_node_that_lost_its_index_and_its_day_log_is_whole_again(tmp_path: Pat
 def test_every_second_is_accounted_for_while_it_is_recorded_and_while_it_is_not(
     tmp_path: Path, camera_server: CameraServer
 ) -> None:
-    with RunningAgent(tmp_path, {"gate": camera_server.url("/main"), "away": "rtsp://127.0.0.1:9/x"}) as agent:
-        wait_until(lambda: len(agent.segments("gate")) >= 1, 30, "footage")
+    with RunningAgent(
+        tmp_path, {"gate": camera_server.url("/main"), "away": "rtsp://127.0.0.1:9/x"}, segment_s=2
+    ) as agent:
+        wait_until(lambda: len(agent.segments("gate")) >= 2, 30, "footage")
         wait_until(lambda: "camera away: lost" in agent.log(), 20, "the other camera is told to be away")
         told = json.loads(agent.cli("archive", "coverage", "gate", "--for", "1m", "--json").stdout)
         assert told["seconds"]["recorded"] > 3

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from edge_agent.model import GapCause
 from edge_agent.trust.policy import Role
@@ -30,15 +29,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def key_file(folder: Path) -> str:
-    path = folder / "person.key"
-    form = serialization.PrivateFormat.PKCS8
-    text = OFFICER.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    path.touch(mode=0o600)
-    path.write_bytes(text)
-    return str(path)
-
-
 def said(ended: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     assert ended.returncode == 0, ended.stderr.decode()
     return dict(json.loads(ended.stdout))
@@ -49,7 +39,17 @@ def test_a_held_recording_survives_a_ring_that_runs_over_and_goes_when_it_is_let
 ) -> None:
     agent = RunningAgent(tmp_path, {"gate": camera_server.url("/main")}, people=(OFFICER,), segment_s=2)
     agent.config.write_text(agent.config.read_text().replace("min_free = 0", 'min_free = 0\nmax_size = "1500 kB"'))
-    order = ["--order", "12-р", "--ordered-by", "Мер Іван", "--as", OFFICER.id, "--key", key_file(tmp_path), "--json"]
+    order = [
+        "--order",
+        "12-р",
+        "--ordered-by",
+        "Мер Іван",
+        "--as",
+        OFFICER.id,
+        "--key",
+        OFFICER.key_file(tmp_path),
+        "--json",
+    ]
     with agent:
         first = wait_until(lambda: agent.segments("gate")[:1], 40, "a recording")[0]
         start = iso_utc(first.start_us)

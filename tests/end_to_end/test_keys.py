@@ -49,7 +49,7 @@ def test_a_node_that_only_writes_records_accounts_and_rebuilds_and_the_citys_key
             lambda: [one for one in agent.segments("gate") if one.start_us >= torn.end_us], 30, "it goes on recording"
         )[0]
         assert after.sha256
-        assert not (agent.data / "keys").exists()
+        assert not (agent.data / "keys" / "node.age").exists()
         told = json.loads(agent.cli("archive", "coverage", "gate", "--for", "1m", "--json").stdout)
         assert told["seconds"]["recorded"] > 3
         for command in (["export", "gate", "-o", str(tmp_path / "clip.mp4")], ["play", "gate"]):

@@ -177,10 +177,11 @@ def test_what_is_not_in_order_is_refused_with_a_reason_and_journalled(
             broker=broker,
             people=(officer, contractor),
             more=folder_target(tmp_path),
+            segment_s=2,
         ) as agent,
     ):
         wait_until(lambda: agent.segments("gate"), 30, "footage")
-        args = export_of(identity, 4)
+        args = export_of(identity, 2)
 
         def refusal(person: TestPerson, **changes: object) -> str:
             request = nonce()
@@ -231,10 +232,10 @@ def test_the_local_socket_leads_through_the_same_door(
 ) -> None:
     identity, key = recipient(tmp_path)
     with RunningAgent(
-        tmp_path, {"gate": camera_server.url("/main")}, people=(officer,), more=folder_target(tmp_path)
+        tmp_path, {"gate": camera_server.url("/main")}, people=(officer,), more=folder_target(tmp_path), segment_s=2
     ) as agent:
         wait_until(lambda: agent.segments("gate"), 30, "footage")
-        replies = local(agent, officer.sign(export_of(identity, 4)))
+        replies = local(agent, officer.sign(export_of(identity, 2)))
         assert [reply["state"] for reply in replies if reply["state"] != "running"] == ["accepted", "done"]
         (sealed,) = (tmp_path / "usb").iterdir()
         assert probe_errors(opened(sealed, key, tmp_path)) == ""
@@ -259,12 +260,12 @@ def test_a_killed_exporter_is_started_again_and_a_release_outlives_the_agent(
     with (
         Dispatcher(broker) as dispatcher,
         RunningAgent(
-            tmp_path, {"gate": camera_server.url("/main")}, broker=broker, people=(officer,), more=more
+            tmp_path, {"gate": camera_server.url("/main")}, broker=broker, people=(officer,), more=more, segment_s=2
         ) as agent,
     ):
         wait_until(lambda: agent.segments("gate"), 30, "footage")
         request = nonce()
-        dispatcher.link.publish(dispatcher.topics.command, officer.sign(export_of(identity, 4), nonce=request))
+        dispatcher.link.publish(dispatcher.topics.command, officer.sign(export_of(identity, 2), nonce=request))
         waiting = wait_until(
             lambda: next((r for r in dispatcher.replies(request) if "trying again" in r.words.en), None),
             30,

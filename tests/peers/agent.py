@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psutil
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.buffer.index import Index, Receipt
@@ -51,6 +52,14 @@ class TestPerson:
             f'[[person]]\nid = "{self.id}"\nsurname = "Коваленко"\nname = "Олена"\npatronymic = "Петрівна"\n'
             f'role = "{self.role}"\npublic_key = "{public_key_of(self.key)}"\n'
         )
+
+    def key_file(self, folder: Path) -> str:
+        """Where the key lies unsealed, as from a stick."""
+        path = folder / f"{self.id}.key"
+        form = serialization.PrivateFormat.PKCS8
+        path.touch(mode=0o600)
+        path.write_bytes(self.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+        return str(path)
 
     def sign(self, args: CommandArgs, **kwargs: Any) -> bytes:
         kwargs = {"audience": f"{SITE}/{NODE}", "now_us": SystemClock().utc_us(), **kwargs}
@@ -163,9 +172,14 @@ class RunningAgent:
 
     def cli(self, *arguments: str, stdout: Any = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
         """`edge-agent …` as a person at the node."""
-        command = [sys.executable, "-m", "edge_agent", *arguments]
-        environment = {**os.environ, "EDGE_AGENT_CONFIG": str(self.config), "COLUMNS": "120"}
+        command, environment = self.command(*arguments), self.environment()
         return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=60, check=False)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "edge_agent", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "EDGE_AGENT_CONFIG": str(self.config), "COLUMNS": "120"}
 
     def __enter__(self) -> Self:
         self.start()

@@ -30,7 +30,7 @@ KEY = Ed25519PrivateKey.generate()
 KYIV = ZoneInfo("Europe/Kyiv")
 HERE = "town/n1"
 
-# The requirements' own table, as the city's page has it; `holds` is the one row that page does not have.
+# The requirements' own table, as the city's page has it; the last two rows are not on that page.
 REQUIREMENTS = """
 | action | mayor, first deputy, deputies | archive officer | contractor | law enforcement | operator (15-80) | auditor |
 | see health, alarms with pictures | remote | remote | direct | – | remote | – |
@@ -42,13 +42,14 @@ REQUIREMENTS = """
 | read the journal | remote | remote, direct | – | – | – | remote |
 | maintain the node (restart, configuration, diagnostics) | – | – | direct | – | – | – |
 | see what is held | remote | remote, direct | – | – | – | – |
+| vouch for the clock | – | direct | direct | – | – | – |
 """
 COLUMNS = [
     ("mayor", "deputy"), ("archive_officer",), ("contractor",), ("law_enforcement",), ("operator",), ("auditor",),
 ]  # fmt: skip
 ROWS = [
     ("status",), ("live",), ("search", "play", "export"), ("order_hold", "order_hold_end"), ("decide_release",),
-    ("mode", "acknowledge", "incident"), ("journal",), ("maintain",), ("holds",),
+    ("mode", "acknowledge", "incident"), ("journal",), ("maintain",), ("holds",), ("clock_confirm",),
 ]  # fmt: skip
 CARRY_OUT = {"order_hold": "hold", "order_hold_end": "hold_end", "decide_release": "export"}
 

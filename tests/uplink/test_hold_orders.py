@@ -220,3 +220,14 @@ def test_an_order_in_the_journal_that_cannot_be_understood_stops_all_deletion(no
     with pytest.raises(ArchiveError, match="understood"):
         restore(node.holds, node.journal.read())
     assert not node.holds.known
+
+
+def test_documents_that_other_news_came_into_first_are_still_to_be_made_good_after_a_restart(tmp_path: Path) -> None:
+    clock = HandClock()
+    Documents(tmp_path / "documents.json", clock).put("clock", {"id": "trust"})
+    again = Documents(tmp_path / "documents.json", clock)
+    assert again.fresh
+    again.settle()
+    settled = Documents(tmp_path / "documents.json", clock)
+    assert not settled.fresh
+    assert settled.get("clock", "trust") == {"id": "trust"}

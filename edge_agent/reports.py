@@ -1,0 +1,96 @@
+"""What the node tells of itself: its health, each camera's state, alarms, and to whom (`docs/mqtt.md`)."""
+
+from __future__ import annotations
+
+import logging
+
+from edge_agent import __version__
+from edge_agent.buffer.index import Index
+from edge_agent.cameras import Cameras
+from edge_agent.clock import Clock
+from edge_agent.config import Config
+from edge_agent.forecaster import Forecaster
+from edge_agent.health import ArchiveProbe, NodeProbe
+from edge_agent.model import Alarm, CameraId
+from edge_agent.node_alarms import NodeAlarms
+from edge_agent.uplink.forecast_words import kept_report, promise_report
+from edge_agent.uplink.node import NodeLink
+from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, trouble
+
+_log = logging.getLogger(__name__)
+
+
+class Reports:
+    """Owned by the agent's main thread; without a broker (`node` None) nothing is sent."""
+
+    def __init__(
+        self,
+        config: Config,
+        index: Index,
+        cameras: Cameras,
+        forecaster: Forecaster,
+        node_alarms: NodeAlarms,
+        node: NodeLink | None,
+        clock: Clock,
+    ) -> None:
+        self._config, self._cameras, self._forecaster = config, cameras, forecaster
+        self._node_alarms, self._node, self._clock = node_alarms, node, clock
+        self.checkpoint: str | None = None
+        """The journal's newest, as the agent signed it."""
+        self._probe = NodeProbe(config.archive_dir, clock)
+        self._archive_probe = ArchiveProbe(index, clock)
+
+    def health(self) -> Health:
+        """What the health message says now."""
+        node, holdings, ahead = self._probe.look(), self._archive_probe.holdings(), self._forecaster.latest
+        return Health(
+            at_us=self._clock.utc_us(),
+            version=__version__,
+            uptime_s=node.uptime_s,
+            cpu_percent=node.cpu_percent,
+            load_1m=node.load_1m,
+            memory_used_bytes=node.memory_used_bytes,
+            memory_total_bytes=node.memory_total_bytes,
+            temperature_c=node.temperature_c,
+            disk_total_bytes=node.disk_total_bytes,
+            disk_free_bytes=node.disk_free_bytes,
+            archive_bytes=holdings.size_bytes,
+            oldest_footage_us=holdings.first_us,
+            promise=promise_report(ahead, self._config.zone) if ahead else None,
+            mqtt_protocol=self._node.protocol if self._node else None,
+            outbox=self._node.undelivered() if self._node else Undelivered(),
+            troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
+            clock_synchronised=self._clock.synchronised(),
+            checkpoint=self.checkpoint,
+            cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day, self._kept),
+        )
+
+    def tell_health(self) -> None:
+        if self._node:
+            self._node.health(self.health())
+
+    def tell_camera(self, camera: CameraId) -> None:
+        if self._node:
+            self._node.camera(camera, self._report(camera))
+
+    def tell_all(self) -> None:
+        """To a broker that is there again."""
+        if self._node:
+            self._node.online()
+            self.tell_health()
+            for camera in self._config.camera:
+                self.tell_camera(camera.camera_id)
+
+    def tell_alarm(self, alarm: Alarm) -> None:
+        _log.info("alarm %s %s %s on %s", alarm.alarm_id, alarm.nature, alarm.phase, alarm.camera)
+        if self._node:
+            zone = self._cameras.zone_name(alarm.camera, alarm.zone)
+            self._node.alarm(alarm, self._cameras.name(alarm.camera), zone)
+
+    def _report(self, camera: CameraId) -> CameraReport:
+        return self._cameras.report(camera, self._archive_probe.gaps_of_a_day(camera), self._kept(camera))
+
+    def _kept(self, camera: CameraId) -> Kept | None:
+        ahead = self._forecaster.latest
+        found = ahead.camera(camera) if ahead else None
+        return kept_report(found) if found else None
