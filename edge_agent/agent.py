@@ -17,6 +17,7 @@ from typing import Any
 
 from edge_agent import __version__
 from edge_agent.archive_alarms import ArchiveAlarms
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.hours import journal_hours, roll_up
@@ -37,6 +38,7 @@ from edge_agent.clock import Clock
 from edge_agent.clock_trust import ClockStep
 from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
+from edge_agent.disk_watch import DiskWatch
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster, in_sight
 from edge_agent.health import ArchiveProbe, NodeProbe
@@ -45,6 +47,7 @@ from edge_agent.messages import (
     AlarmRaised,
     CameraChanged,
     CameraStats,
+    DiskChanged,
     ExportStep,
     Progress,
     SegmentClosed,
@@ -124,19 +127,21 @@ class Agent:
         prepare_folders(config, staging)
         self._staging = staging
 
+        self._disks = disks_of(config)
         self._index = Index(config.index_path, clock)
-        self._ledger = Ledger(config.archive_dir, self._index, identities, clock)
-        self._library = Library(config.archive_dir, self._index, identities, clock)
+        self._ledger = Ledger(self._disks, self._index, identities, clock)
+        self._library = Library(self._disks, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
         self._documents = Documents(data / "documents.json", clock)
         self._holds = Holds(self._documents)
         self._restore_holds()
         rule = rule_of(config)
-        self._deleter = Deleter(config.archive_dir, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
+        self._deleter = Deleter(self._disks, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
         self._clock_watch = ClockWatch(self._documents, clock, boot_id(), self._clock_stepped)
         self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
         self._archive_alarms = ArchiveAlarms(self._node_alarms, rule, clock)
-        self._wait = ""
+        self._disk_watch = DiskWatch(self._disks, self._index, self._node_alarms)
+        self._wait, self._in_turn = "", tuple[str, ...]()
         self._swept = Swept()
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
@@ -146,7 +151,7 @@ class Agent:
         self._passwords = {
             camera.id: read_secret(camera.password_file) for camera in config.camera if camera.password_file
         }
-        self._probe = NodeProbe(config.archive_dir, clock)
+        self._probe = NodeProbe(self._disks, clock)
         self._archive_probe = ArchiveProbe(self._index, clock)
 
         self._node: NodeLink | None = None
@@ -183,6 +188,7 @@ class Agent:
                 Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
                 Periodic("retention", 30, self._keep_the_promise),
                 *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
+                *([Periodic("disks", 2, self._look_at_disks)] if len(self._disks) > 1 else []),
                 Periodic("refusals", 60, self._door.settle),
                 Periodic("forecast", 5, self._look_ahead),
             ],
@@ -201,6 +207,7 @@ class Agent:
         self._deleter.finish()
         if self._deleter.must_wait():
             self._wait = WAIT
+        self._in_turn = self._deleter.in_turn(clock_trusted=self._clock_watch.trusted)
         self._recorder.look()
         try:
             self._ledger.recover(unfinished)
@@ -345,6 +352,9 @@ class Agent:
                     self._alarm(alarm)
                 if self._node:
                     self._node.camera(camera, self._report(camera))
+            case DiskChanged(disk=disk, words=words):
+                self._disk_watch.heard(disk, words)
+                self._look_at_disks()
             case CameraStats():
                 self._cameras.recorder_counts(message)
             case Progress(dropped=dropped) if dropped:
@@ -394,6 +404,8 @@ class Agent:
             segment_s=self._config.archive.segment_s,
             flush_s=self._config.archive.flush_s,
             wait=self._wait,
+            more_disks=self._disks.but_first(),
+            disks=self._in_turn,
         )
         return self._child(RECORDER, "edge_agent.capture.recorder", RECORDER_JOB.encode(job))
 
@@ -437,6 +449,7 @@ class Agent:
             target=target,
             staging_dir=str(self._staging),
             name=_clip_name(self._config, args.camera, args.interval, release.id),
+            more_disks=self._disks.but_first(),
         )
         self._exporter = self._child(EXPORTER, "edge_agent.uplink.exporter", EXPORTER_JOB.encode(job))
 
@@ -536,8 +549,22 @@ class Agent:
             return
         self._wait = wait
         _log.warning("recording %s", "waits: no room" if wait else "goes on: there is room again")
+        self._order()
+
+    def _look_at_disks(self) -> None:
+        """With several disks: which are there, and which is to be recorded to first."""
+        for disk in self._disk_watch.look():
+            _log.warning("%s of the archive is there again", disk.name)
+            self._ledger.disk_came(disk)
+            self._auditing = True
+        order = self._deleter.in_turn(clock_trusted=self._clock_watch.trusted)
+        if order != self._in_turn:
+            self._in_turn = order
+            self._order()
+
+    def _order(self) -> None:
         if self._recorder.child is not None:
-            self._recorder.child.order(ORDER.encode(Order(wait)))
+            self._recorder.child.order(ORDER.encode(Order(self._wait, self._in_turn)))
 
     def _node_alarm(self, alarm: NodeAlarm) -> None:
         if self._node:
@@ -602,10 +629,11 @@ def rule_of(config: Config) -> Rule:
 
 def prepare_folders(config: Config, staging: Path) -> None:
     """Make what is missing, but never a folder for an archive on a disk of its own: it may just not be mounted."""
-    if config.archive.path is not None and not config.archive_dir.is_dir():
+    absent = config.archive.path is not None and not config.archive_dir.is_dir()
+    if absent and not disks_of(config).there():
         raise ArchiveError(f"the archive's folder {config.archive_dir} is not there: is its disk mounted?")
     try:
-        for folder in (config.archive_dir, staging):
+        for folder in (staging,) if absent else (config.archive_dir, staging):
             folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ArchiveError(f"the data folder {config.data} cannot be used: {error.strerror}") from error

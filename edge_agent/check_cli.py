@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.check import Finding, Kind, Weight
 from edge_agent.buffer.checkup import Checkup, Looked, still_there
 from edge_agent.clock import SystemClock
@@ -55,7 +56,7 @@ def check(
 ) -> None:
     """Compare the archive with its index and its own rules; ends with 1 when something is wrong."""
     settings = load(config)
-    if not settings.archive_dir.is_dir():
+    if not disks_of(settings).there():
         raise ArchiveError(f"the archive's folder {settings.archive_dir} is not there: is its disk mounted?")
     with _lock(settings) if repair else nullcontext(), _bar() as progress:
         result = _checked(settings, deep, repair, progress)
@@ -70,7 +71,7 @@ def check(
 def _checked(config: Config, deep: bool, repair: bool, progress: Callable[[float], None]) -> _Result:
     clock = SystemClock()
     running = not repair and is_held(config.data_dir)
-    checkup = Checkup(config.archive_dir, config.index_path, _identities(config), clock)
+    checkup = Checkup(disks_of(config), config.index_path, _identities(config), clock)
     looked = checkup.look(running=running, deep=deep, progress=progress)
     if running and looked.findings:
         clock.wait(threading.Event(), _SETTLE_S)

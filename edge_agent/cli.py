@@ -13,6 +13,7 @@ from edge_agent.archive_cli import archive_app
 from edge_agent.check_cli import check
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
+from edge_agent.disk_cli import add_disk
 from edge_agent.forecast_cli import archive_forecast
 from edge_agent.hold_cli import hold_app
 from edge_agent.plan_cli import plan
@@ -27,6 +28,7 @@ app.add_typer(hold_app)
 for command in (check, coverage, proof, rebuild):
     archive_app.command()(command)
 archive_app.command("forecast")(archive_forecast)
+archive_app.command("add-disk")(add_disk)
 app.command("plan")(plan)
 app.command("probe")(probe_command)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from edge_agent.buffer.disks import Disks
 from edge_agent.buffer.export import plan_clip, write_clip
 from edge_agent.buffer.library import SealedSegment
 from edge_agent.child import Outlet, run_child
@@ -38,6 +39,7 @@ class ExporterJob:
 
     job_id: str
     archive_dir: str
+    """Of the first disk."""
     segments: tuple[Segment, ...]
     interval: Interval
     identities: tuple[str, ...] = field(repr=False)
@@ -46,6 +48,8 @@ class ExporterJob:
     staging_dir: str
     name: str
     """Of the clip at the target."""
+    more_disks: tuple[tuple[str, str], ...] = ()
+    """Ids and folders of the archive's disks but the first."""
 
 
 EXPORTER_JOB = JobForm(ExporterJob, "exporter")
@@ -102,7 +106,8 @@ def work(job: ExporterJob, outlet: Outlet, stop: threading.Event) -> None:
 
 def _cut(job: ExporterJob, clip: Path, steps: _Steps) -> dict[str, Any]:
     identities = tuple(Identity.parse(text) for text in job.identities)
-    sources = [SealedSegment(segment, Path(job.archive_dir), identities) for segment in job.segments]
+    disks = Disks.first_and(job.archive_dir, job.more_disks)
+    sources = [SealedSegment(segment, disks, identities) for segment in job.segments]
     part = clip.with_suffix(".part")
     try:
         with part.open("wb") as file:
