@@ -378,6 +378,7 @@ class Agent:
         if child == RECORDER:
             self._recorder.ended()
             self._cameras.recorder_died()
+            self._disk_watch.forget()
             self._ledger.recover_open()
             for camera in self._config.camera:
                 self._ledger.lost(camera.camera_id, Loss(GapCause.PROCESS, f"the recorder ended ({code})"))
@@ -532,6 +533,7 @@ class Agent:
             self._sweep()
         finally:
             self._journal_swept()
+            self._choose_disk()
             self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_watch.trusted))
 
     def _look_at_the_clock(self) -> None:
@@ -552,11 +554,15 @@ class Agent:
         self._order()
 
     def _look_at_disks(self) -> None:
-        """With several disks: which are there, and which is to be recorded to first."""
+        """With several disks: which of them are there."""
         for disk in self._disk_watch.look():
             _log.warning("%s of the archive is there again", disk.name)
             self._ledger.disk_came(disk)
             self._auditing = True
+            self._choose_disk()
+
+    def _choose_disk(self) -> None:
+        """Tell the recorder which disk is to be used first."""
         order = self._deleter.in_turn(clock_trusted=self._clock_watch.trusted)
         if order != self._in_turn:
             self._in_turn = order

@@ -30,6 +30,10 @@ class DiskWatch:
             self._failing.pop(disk, None)
         _log.warning("disk %s of the archive: %s", disk or "«first»", words or "works again")
 
+    def forget(self) -> None:
+        """The recorder that failed to write is gone; the next one sees for itself."""
+        self._failing.clear()
+
     def look(self) -> list[Disk]:
         """Raise, renew or end the alarm; the disks that came back since the last look."""
         if len(self._disks) == 1:

@@ -173,6 +173,8 @@ class Reconciler:
                         mark(path, segment.end_us, TORN_MODE)
                     self._index.note_hash(segment, digest.hexdigest())
                     enter(path, replace(segment, sha256=digest.hexdigest()))
+                elif segment.torn and stat.S_IMODE(path.stat().st_mode) == OPEN_MODE:  # and lost what it had taken
+                    self._unfinished([segment.path])
             except OSError as error:
                 _log.warning("no hash of %s: %s", path, error.strerror)
             yield
