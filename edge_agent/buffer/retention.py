@@ -66,7 +66,11 @@ class Standing:
     """Others fill the disk, and the archive gives no more."""
     holds_known: bool
     free: int
-    """Bytes free on the disk."""
+    """Bytes free on the disk that others filled, where one did; else on all."""
+    reserve: int = 0
+    """Of that disk."""
+    disk: str = ""
+    """Its id."""
     short: tuple[CameraId, ...] = ()
     """Cameras of which something is gone that was promised."""
     oldest_us: int | None = None
@@ -187,6 +191,8 @@ class Deleter:
             taken=bool(taken),
             holds_known=self._holds.known,
             free=sum(space.free for disk, space in spaces.items() if not taken or disk == taken[0]),
+            reserve=self._disks.get(taken[0]).min_free if taken else self._rule.min_free,
+            disk=taken[0] if taken else "",
             short=tuple(short),
             oldest_us=min((mark for mark in oldest if mark <= now_us), default=None),
         )
