@@ -7,13 +7,15 @@ recorded, one after another for the same time, by
 - the peer: one `ffmpeg -rtsp_transport tcp -c copy -f segment` a camera, plain, as other recorders use it;
 - the floor: a process that asks for the streams, and writes the bytes it receives to files, nothing else.
 
-CPU is user and system time of all processes of a kind; memory is their resident set at the end.
+CPU is user and system time of all processes of a kind; memory is their resident set at the end.  Video bytes are those
+of the pictures as they are encoded.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -63,6 +65,14 @@ def make_camera_clip(path: Path) -> Path:
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *coding, *rate, str(path)], check=True, timeout=300
     )
     return path
+
+
+def video_bytes_a_second(clip: Path) -> float:
+    """Of the pictures in it, as they are encoded."""
+    asked = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=size:stream=duration"]
+    found = subprocess.run([*asked, "-of", "json", str(clip)], check=True, capture_output=True, text=True, timeout=60)
+    told = json.loads(found.stdout)
+    return sum(int(packet["size"]) for packet in told["packets"]) / float(told["streams"][0]["duration"])
 
 
 def measured(processes: Sequence[psutil.Process], seconds: float) -> Cost:
@@ -220,17 +230,24 @@ def measure(cameras: int, seconds: float, folder: Path) -> list[Figure]:
         with floors(places["floor"], urls) as process:
             wait_until(growing(places["floor"], "floor?*", cameras), 60, "the floor receives")
             least = measured([process], seconds)
-    return figures(cameras, product, peer, least, sealed_bytes, first_s, synced)
+    video_bytes = cameras * video_bytes_a_second(clip) * product.seconds
+    return figures(cameras, product, peer, least, sealed_bytes, video_bytes, first_s, synced)
 
 
 def figures(
-    cameras: int, product: Cost, peer: Cost, least: Cost, sealed_bytes: int, first_s: float, synced: float | None
+    cameras: int,
+    product: Cost,
+    peer: Cost,
+    least: Cost,
+    sealed_bytes: int,
+    video_bytes: float,
+    first_s: float,
+    synced: float | None,
 ) -> list[Figure]:
     def percent(cost: Cost) -> float:
         return round(100 * cost.cpu_s / cost.seconds / cameras, 3)
 
     ratio, memory = product.cpu_s / peer.cpu_s, product.memory_bytes / peer.memory_bytes
-    video_bytes = cameras * BITRATE / 8 * product.seconds
     amplification = product.written_bytes / video_bytes
     told = [
         Figure("recorder CPU, sealed and hashed / peer's plain", round(ratio, 3), "ratio", "<= 0.30", ratio <= 0.3),

@@ -96,8 +96,9 @@ class Node:
         return {int(pid): module for pid, module in (line.split() for line in listing.splitlines())}
 
     def segments(self) -> dict[str, str]:
-        """The archive's files by path, with their modes in octal."""
-        listing = self.machine.run("find", f"{STATE}/archive", "-type", "f", "-printf", "%m %p\\n").out
+        """The archive's recordings by path, with their modes in octal."""
+        found = ("-type", "f", "-name", "*.age", "-printf", "%m %p\\n")
+        listing = self.machine.run("find", f"{STATE}/archive", *found).out
         return {path: mode for mode, path in (line.split() for line in listing.splitlines())}
 
     def journal(self) -> list[dict[str, Any]]:
