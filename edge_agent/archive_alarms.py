@@ -68,8 +68,8 @@ class ArchiveAlarms:
         return Said(
             f"Диск архіву{disk} заповнили інші: вільно {free} ГБ із {reserve} ГБ запасу; архів більше не поступається."
             " Звільніть диск",
-            f"Others filled the archive's disk{disk}: {free} GB of the reserve of {reserve} GB are free; the archive gives no"
-            " more. Free the disk",
+            f"Others filled the archive's disk{disk}: {free} GB of the reserve of {reserve} GB are free; the archive"
+            " gives no more. Free the disk",
         )
 
 

@@ -83,9 +83,12 @@ def test_when_a_disk_fails_recording_goes_on_on_the_other_and_the_first_is_used_
         disks[failing].replug()
         wait_until(lambda: not alarmed(), 30, f"the disk works again\n{agent.log()}")
         back_us = clock.utc_us()
-        disks[other].cut()
-        wait_until(lambda: node.on(failing, back_us), 20, f"and is used when the other fails\n{agent.log()}")
-        disks[other].replug()
+        wait_until(lambda: node.segments()[-1].start_us > back_us, 20, "something is recorded since")
+        filled, filled_us = node.in_use(), clock.utc_us()
+        foreign = disks[filled].fill()
+        rest = next(disk for disk in DISKS if disk != filled)
+        wait_until(lambda: node.on(rest, filled_us), 20, f"and so it does when others fill the disk\n{agent.log()}")
+        foreign.unlink()
         assert agent.stop() == 0
     after = {segment.path: segment for segment in node.segments()}
     assert all(segment.path in after for segment in before)
@@ -94,6 +97,7 @@ def test_when_a_disk_fails_recording_goes_on_on_the_other_and_the_first_is_used_
     print(f"lost: {[f'{gap.interval.seconds:.1f} s, {gap.cause}' for gap in gaps]}")
     assert {gap.cause for gap in gaps} <= {GapCause.DISK}
     assert sum(gap.interval.seconds for gap in gaps) < 2 * FAILOVER_S
+    assert {segment.disk for segment in after.values() if segment.start_us > back_us} == {"", "b"}
     assert node.agent.receipts("gate") == []
 
 
