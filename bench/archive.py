@@ -1,7 +1,8 @@
 """How quick the archive stays: 16 cameras, 30 days, a recording a minute (691,200 rows).
 
 `python -m bench.archive [--rows 691200] [--files 50000] [--json]`.  The index is filled without files, for none of its
-searches looks at them; the rebuild is of real, tiny files with their day logs.  Retention deletes real files.
+searches looks at them; the rebuild is of real, tiny files with their day logs.  Retention deletes real files; an export
+is measured by `bench.export_speed`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from bench.export_speed import export_figures
 from bench.report import Figure, print_figures
 from edge_agent.buffer import day_log
 from edge_agent.buffer.documents import Documents
@@ -219,7 +221,7 @@ def measure(rows: int, files: int, folder: Path) -> list[Figure]:
         *start_figures(root, path),
         *rebuild_figures(folder, first_us, files),
         *retention_figures(folder, path, first_us),
-        # the throughput of an export is measured here, too
+        *export_figures(folder),
     ]
 
 

@@ -42,6 +42,7 @@ from edge_agent.disk_watch import DiskWatch
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster, in_sight
 from edge_agent.health import ArchiveProbe, NodeProbe
+from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import (
     AlarmRaised,
@@ -58,8 +59,11 @@ from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.toml_file import read_secret
 from edge_agent.trust.age import Identity
+from edge_agent.trust.checkpoint import origin_of
 from edge_agent.trust.door import Door
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
+from edge_agent.trust.journal_log import JournalLog
+from edge_agent.trust.node_key import node_signing_key
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.uplink.commands import Commands
@@ -132,6 +136,10 @@ class Agent:
         self._ledger = Ledger(self._disks, self._index, identities, clock)
         self._library = Library(self._disks, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
+        key = node_signing_key(data, signed_before=config.checkpoint_path.exists())
+        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key)
+        self._checkpoint: str | None = None
+        self._gap_notes = GapNotes()
         self._documents = Documents(data / "documents.json", clock)
         self._holds = Holds(self._documents)
         self._restore_holds()
@@ -185,6 +193,8 @@ class Agent:
                 Periodic("alive", ALIVE_S, self._ledger.alive),
                 Periodic("hours", 60, self._seal_hours),
                 Periodic("receipts", 3600, self._roll_up),
+                Periodic("gaps", 600, self._note_gaps),
+                Periodic("checkpoint", max(1, round(config.health_every_s)), self._sign),
                 Periodic("health", max(1, round(config.health_every_s)), self._tell_health),
                 Periodic("retention", 30, self._keep_the_promise),
                 *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
@@ -201,7 +211,7 @@ class Agent:
 
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
-        self._note(JournalEntry(JournalKind.START, Outcome.DONE, reason=f"edge-agent {__version__}"))
+        self._note_start()
         self._look_at_the_clock()
         unfinished = self._ledger.reconcile()
         self._deleter.finish()
@@ -229,7 +239,9 @@ class Agent:
             self._stop_children()
             self._door.settle(now=True)
             self._journal_swept()
+            self._note_gaps()
             self._note(JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
+            self._sign()
             if self._node:
                 self._node.stop()
             self._forecaster.close()
@@ -258,6 +270,7 @@ class Agent:
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
             clock_synchronised=self._clock.synchronised(),
+            checkpoint=self._checkpoint,
             cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day, self._kept),
         )
 
@@ -331,6 +344,7 @@ class Agent:
         match message:
             case SegmentOpened():
                 for gap in self._ledger.opened(message):
+                    self._gap_notes.add(gap)
                     _log.warning(
                         "camera %s: %.1f s are missing (%s: %s)",
                         gap.camera,
@@ -610,6 +624,31 @@ class Agent:
 
     def _roll_up(self) -> None:
         self._rolling = roll_up(self._index, self._clock.utc_us())
+
+    def _note_start(self) -> None:
+        before = None
+        try:
+            self._log.settle()
+            before = self._journal.last(JournalKind.START)
+        except ArchiveError as error:
+            _log.critical("the journal can't be trusted: %s", error)
+        for entry in start_entries(before, __version__, configuration_hash(self._config)):
+            self._note(entry)
+        self._sign()
+
+    def _note_gaps(self) -> None:
+        for entry in self._gap_notes.take():
+            self._note(entry)
+
+    def _sign(self) -> None:
+        """Vouch for the journal as it is now; health tells it.  Where that can't be, an alarm does."""
+        try:
+            self._checkpoint = str(self._log.checkpoint())
+            said = None
+        except ArchiveError as error:
+            self._checkpoint = None
+            said = Said(f"Журнал вузла більше не підписується: {error}", f"The node's journal is not signed: {error}")
+        self._node_alarms.set("journal_unsigned", said)
 
     def _note(self, entry: JournalEntry) -> None:
         """What is no access: recording goes on when the journal can't."""

@@ -26,7 +26,7 @@ from edge_agent.buffer.export import ClipReport, plan_clip, write_clip
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.library import Library
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.config import Config, load
+from edge_agent.config import WRITE_ONLY, Config, load
 from edge_agent.errors import ArchiveError, NotFoundError, UsageError
 from edge_agent.files import fsync_folder
 from edge_agent.model import CameraId, Interval, Segment
@@ -88,7 +88,7 @@ def open_archive(path: Path, *, unseal: bool) -> Iterator[Archive]:
     if not config.index_path.exists():
         raise NotFoundError(f"nothing was recorded yet: {config.index_path} is not there")
     if unseal and not config.archive.node_reads:
-        raise UsageError("this node can't open its recordings (node_reads = false): only the city's key can")
+        raise UsageError(WRITE_ONLY)
     identities = load_identities(config.identity_path) if unseal else []
     index = Index(config.index_path, clock, read_only=True)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -22,7 +21,7 @@ from edge_agent.buffer.checkup import Checkup, Looked, still_there
 from edge_agent.clock import SystemClock
 from edge_agent.config import Config, load
 from edge_agent.errors import ArchiveError, UsageError
-from edge_agent.lock import DataLock, is_held
+from edge_agent.lock import DataLock, is_held, only_its_user
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, progress_console
 from edge_agent.trust.age import Identity, load_identities
 
@@ -93,18 +92,9 @@ def _lock(config: Config) -> Iterator[None]:
     """The data folder to oneself; BusyError while an agent runs."""
     if not config.data_dir.is_dir():
         raise UsageError(f"there is nothing to repair: {config.data_dir} is not there")
-    if os.geteuid() != (owner := config.data_dir.stat().st_uid):
-        # what somebody else made new here the agent could not write to
-        raise UsageError(f"{config.data_dir} belongs to user {_name_of(owner)}: --repair is for that user alone")
+    only_its_user(config.data_dir, "--repair")
     with DataLock(config.data_dir, SystemClock(), patience_s=0):
         yield
-
-
-def _name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 @contextmanager

@@ -24,6 +24,10 @@ from edge_agent.trust.keys import parse_public_key
 from edge_agent.trust.policy import Person, Role
 
 MAX_SOCKET_PATH = 100
+WRITE_ONLY = (
+    "this node can't open its recordings (node_reads = false): copy the files that `archive list CAMERA --json` names,"
+    " they open with the city's key: age -d -i KEY FILE"
+)
 _UNITS = {
     "": 1,
     "kb": 10**3,
@@ -316,6 +320,10 @@ class Config(Section):
     @property
     def journal_path(self) -> Path:
         return self.data_dir / "journal.jsonl"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.data_dir / "journal.checkpoint"
 
     def camera_named(self, camera_id: str) -> Camera | None:
         return next((camera for camera in self.camera if camera.id == camera_id), None)

@@ -20,6 +20,7 @@ from edge_agent.lock import DataLock
 from edge_agent.ticker import live_in_utc
 from edge_agent.trust.age import Identity, load_identities
 from edge_agent.trust.keys import write_secret_file
+from edge_agent.trust.node_keys import key_text
 from edge_agent.watchdog import Watchdog
 from edge_agent.when import iso_utc
 
@@ -64,10 +65,7 @@ def node_identities(config: Config, clock: Clock) -> Sequence[Identity]:
             raise ConfigError(f"the node's key {path} is gone but recordings sealed to it are there: bring it back")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = Identity.generate()
-        text = (
-            f"# made {iso_utc(clock.utc_us())} for {config.audience}\n# public key: {identity.recipient}\n{identity}\n"
-        )
-        write_secret_file(path, text.encode())
+        write_secret_file(path, key_text(identity, f"{iso_utc(clock.utc_us())} for {config.audience}").encode())
         _log.info("made the node's age key %s, public key %s", path, identity.recipient)
     return load_identities(path)
 

@@ -31,8 +31,12 @@ class Schema:
     """Takes what it can from a damaged database that was set aside, into the new one."""
 
 
-def open_database(path: Path, schema: str | Schema, clock: Clock, *, read_only: bool = False) -> sqlite3.Connection:
+def open_database(
+    path: Path, schema: str | Schema, clock: Clock, *, read_only: bool = False, beside: bool = False
+) -> sqlite3.Connection:
     """Open (or create) a database with `schema` (idempotent SQL); every commit is on the disk when it returns.
+
+    `read_only`, or `beside` the one that owns it, to write: it must be there, and whether it is whole is not judged.
 
     A damaged file is renamed to `<name>.damaged-<time>` and a new one begun; what to do about its loss is the
     caller's to know.  One of a newer version is refused.  The connection may be handed to another thread; one lock of
@@ -40,8 +44,8 @@ def open_database(path: Path, schema: str | Schema, clock: Clock, *, read_only: 
     """
     wanted = schema if isinstance(schema, Schema) else Schema(schema)
     try:
-        if read_only:
-            return _to_read(path, wanted)
+        if read_only or beside:
+            return _existing(path, wanted, "rw" if beside else "ro")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             return _prepared(path, wanted)
@@ -66,8 +70,8 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _to_read(path: Path, schema: Schema) -> sqlite3.Connection:
-    connection = _configured(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10))
+def _existing(path: Path, schema: Schema, mode: str) -> sqlite3.Connection:
+    connection = _configured(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10))
     try:
         if schema.version and version_of(connection) != schema.version:
             raise ArchiveError(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import threading
 from pathlib import Path
 from types import TracebackType
 
 from edge_agent.clock import Clock
-from edge_agent.errors import ArchiveError, BusyError
+from edge_agent.errors import ArchiveError, BusyError, UsageError
 
 _LOOK_AGAIN_S = 0.2
 
@@ -71,3 +72,14 @@ def is_held(folder: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def only_its_user(folder: Path, what: str) -> None:
+    """UsageError unless the data folder is ours: what somebody else made new in it the agent could not write to."""
+    owner = folder.stat().st_uid
+    if os.geteuid() != owner:
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = str(owner)
+        raise UsageError(f"{folder} belongs to user {name}: {what} is for that user alone (sudo -u {name} …)")

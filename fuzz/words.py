@@ -116,12 +116,15 @@ def _payload(data: bytes) -> None:
 
 
 def _is_clean(value: object) -> None:
-    """No text that a broker sent can steer a terminal; what a reply's `result` holds is for programs only."""
+    """No text that a broker sent can steer a terminal; what a reply's `result` holds is for programs only, and
+    a checkpoint has lines."""
     if isinstance(value, str):
         require(_CONTROL.search(value) is None, f"a control character: {value[:80]!r}")
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            if name != "result":
+            if name == "checkpoint":
+                _is_clean((getattr(value, name) or "").replace("\n", ""))
+            elif name != "result":
                 _is_clean(getattr(value, name))
     elif isinstance(value, dict):
         for key, inner in value.items():

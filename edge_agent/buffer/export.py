@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import accumulate
@@ -43,7 +44,7 @@ MAX_INTERVAL_US = 20 * 86_400 * US
 MAX_ENTRIES = 255
 """Different parameter sets in one clip."""
 MAX_WORDS = 3
-READ_BYTES = 256 << 10
+READ_BYTES = 1 << 20
 
 
 class SegmentSource(Protocol):
@@ -190,14 +191,15 @@ def write_clip(plan: ClipPlan, sink: ByteSink, progress: Callable[[float], None]
     block.  Closes the plan.  Raises ArchiveError when a segment went away or changed since; then what `sink` got
     is not a clip.  Errors of `sink` pass as they are.
     """
-    digest, written = hashlib.sha256(), 0
-    with plan:
+    written = 0
+    with plan, _Digest() as digest:
         for data in _bytes(plan):
             digest.update(data)
             sink.write(data)
             written += len(data)
             if progress is not None:
                 progress(written / plan.size_bytes)
+        sha256 = digest.hexdigest()
     counts = {spool.track.kind: len(spool.track.size) for spool in plan._spools}
     return ClipReport(
         plan.covered,
@@ -207,8 +209,49 @@ def write_clip(plan: ClipPlan, sink: ByteSink, progress: Callable[[float], None]
         counts[TrackKind.VIDEO],
         counts.get(TrackKind.AUDIO, 0),
         written,
-        digest.hexdigest(),
+        sha256,
     )
+
+
+class _Digest:
+    """SHA-256 on a thread of its own, a little behind: beside unsealing and sealing it costs most."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="digest")
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._last: Future[None] | None = None
+
+    def update(self, data: bytes) -> None:
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes >= READ_BYTES:
+            self._hand_over()
+
+    def hexdigest(self) -> str:
+        self._hand_over()
+        self._settle()
+        return self._sha256.hexdigest()
+
+    def _hand_over(self) -> None:
+        self._settle()
+        self._last = self._thread.submit(self._take, self._pending)
+        self._pending, self._pending_bytes = [], 0
+
+    def _take(self, blocks: list[bytes]) -> None:
+        for data in blocks:
+            self._sha256.update(data)
+
+    def _settle(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
 
 
 # -- planning ----------------------------------------------------------------------------------------------------------
@@ -362,8 +405,8 @@ def _verify(item: _Footage) -> None:
         return True
 
     was_open, samples = item.reader is not None, video.samples
-    kept = decodable(samples, lambda index: readable(samples, index), lost=False)
-    if problem:
+    if not _all_readable(item, samples):
+        kept = decodable(samples, lambda index: readable(samples, index), lost=False)
         video.samples = samples.select(kept)
         for first, after in _holes(kept, len(samples)):
             start_us = min(video.at_us(samples.pts(index)) for index in range(first, after))
@@ -374,6 +417,27 @@ def _verify(item: _Footage) -> None:
         sound.samples = heard.select(index for index in range(len(heard)) if readable(heard, index))
     if not was_open:
         item.close()
+
+
+def _all_readable(item: _Footage, samples: Samples) -> bool:
+    """Read all samples in as few, long reads as they allow."""
+    try:
+        for offset, size in _runs(samples, 0, len(samples)):
+            for _ in item.blocks(offset, size):
+                pass
+    except ArchiveError:
+        return False
+    return True
+
+
+def _runs(samples: Samples, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Offset and size of the samples from `at` to `end`, those that lie side by side in one."""
+    while at < end:
+        offset, size = samples.offset[at], 0
+        while at < end and samples.offset[at] == offset + size:
+            size += samples.size[at]
+            at += 1
+        yield offset, size
 
 
 def _holes(kept: Sequence[int], count: int) -> Iterator[tuple[int, int]]:
@@ -440,11 +504,9 @@ def _bytes(plan: ClipPlan) -> Iterator[bytes]:
             number = bisect_right(spool.starts, at) - 1
             samples, start = spool.pieces[number].samples, spool.starts[number]
             stop = min(end, spool.starts[number + 1])
-            offset, size = samples.offset[at - start], 0
-            while at < stop and samples.offset[at - start] == offset + size:
-                size += samples.size[at - start]
-                at += 1
-            yield from plan._footage[number].blocks(offset, size)
+            for offset, size in _runs(samples, at - start, stop - start):
+                yield from plan._footage[number].blocks(offset, size)
+            at = stop
             while done < number - 1:
                 plan._footage[done].close()
                 done += 1

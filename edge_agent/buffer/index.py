@@ -132,9 +132,13 @@ class Index(IndexMarks, IndexPast):
             row = self._db.execute(query, key_of(after) if after else ("", 0, 0)).fetchone()
         return None if row is None else segment_of(row)
 
-    def note_hash(self, segment: Segment, sha256: str) -> None:
+    def note_hash(self, segment: Segment) -> bool:
+        """Enter the hash and size of a file whose hash is not known; false when it is known meanwhile."""
+        assert segment.sha256 is not None
+        facts = (bytes.fromhex(segment.sha256), segment.size_bytes, *key_of(segment.path))
         with self._transaction() as db:
-            db.execute(f"UPDATE segment SET sha256 = ? WHERE {KEY}", (bytes.fromhex(sha256), *key_of(segment.path)))
+            noted = db.execute(f"UPDATE segment SET sha256 = ?, size_bytes = ? WHERE {KEY} AND sha256 IS NULL", facts)
+            return noted.rowcount > 0
 
     def holdings(self, camera: CameraId | None = None) -> Holdings:
         """Kept by triggers: as quick over a month as over an hour."""

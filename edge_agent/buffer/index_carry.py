@@ -9,7 +9,7 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
-FACTS = ("gap", "receipt", "rolled", "life", "hour", "loss")
+FACTS = ("gap", "receipt", "rewrapped", "rolled", "life", "hour", "loss")
 
 
 def carry_facts(db: sqlite3.Connection, old: sqlite3.Connection, unknown: list[str]) -> dict[str, int]:
@@ -46,6 +46,7 @@ def forget_hours(db: sqlite3.Connection) -> None:
     """Where it is not known which recordings stood under which root, all roots are made again; where nothing of an hour
     is missing, that gives the one which the journal has."""
     db.execute("DELETE FROM hour")
+    db.execute("DELETE FROM rewrapped")
     db.execute("UPDATE receipt SET batch = NULL")
     db.execute("UPDATE segment SET batch = NULL WHERE batch IS NOT NULL")
 

@@ -16,6 +16,7 @@ HOUR_US = DAY_US // 24
 _ENDED = "WHERE camera IN (SELECT camera FROM camera) AND end_us >= ?1 AND end_us < ?2"
 """By the index of each camera."""
 _RECEIPT = "camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL, disk"
+_REWRAPPED = "camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL, ''"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +128,11 @@ class IndexPast(IndexFacts):
                     "INSERT INTO rolled VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (*key, part, *counts, spans, one.hashed, one.root),
                 )
-            db.execute(
-                "DELETE FROM receipt WHERE camera = ? AND start_us > ? AND end_us >= ? AND end_us < ?",
-                (camera, (day - 1) * DAY_US - 1, day * DAY_US, (day + 1) * DAY_US),
-            )
+            for table in ("receipt", "rewrapped"):
+                db.execute(
+                    f"DELETE FROM {table} WHERE camera = ? AND start_us > ? AND end_us >= ? AND end_us < ?",
+                    (camera, (day - 1) * DAY_US - 1, day * DAY_US, (day + 1) * DAY_US),
+                )
 
     def rolled(self, camera: CameraId, interval: Interval) -> list[Rolled]:
         """Of days on which recordings ended that may overlap the interval."""
@@ -160,7 +162,8 @@ class IndexPast(IndexFacts):
         where = "AND batch IS ?3 AND sha256 IS NOT NULL"
         query = (
             f"SELECT {_RECEIPT} FROM segment {_ENDED} {where} UNION ALL"
-            f" SELECT {_RECEIPT} FROM receipt WHERE end_us >= ?1 AND end_us < ?2 {where} ORDER BY 1, 2, 3"
+            f" SELECT {_RECEIPT} FROM receipt WHERE end_us >= ?1 AND end_us < ?2 {where} UNION ALL"
+            f" SELECT {_REWRAPPED} FROM rewrapped WHERE end_us >= ?1 AND end_us < ?2 {where} ORDER BY 1, 2, 3"
         )
         with self._errors():
             rows = self._db.execute(query, (hour_us, hour_us + HOUR_US, batch))
@@ -198,14 +201,14 @@ class IndexPast(IndexFacts):
             )
 
     def batch_of(self, key: tuple[str, int, int]) -> tuple[int, int] | None:
-        """Hour and batch in which a recording stands; None when it is in none, or not known any more."""
+        """Hour and batch in which a recording stands, the newest; None when it is in none, or not known any more."""
         query = " UNION ALL ".join(
             f"SELECT end_us, batch FROM {table} WHERE camera = ?1 AND start_us = ?2 AND sequence = ?3"
             " AND batch IS NOT NULL"
-            for table in ("segment", "receipt")
+            for table in ("segment", "receipt", "rewrapped")
         )
         with self._errors():
-            row = self._db.execute(query, key).fetchone()
+            row = self._db.execute(f"{query} ORDER BY batch DESC LIMIT 1", key).fetchone()
         return None if row is None else (row[0] // HOUR_US * HOUR_US, row[1])
 
 

@@ -99,6 +99,16 @@ CREATE TABLE IF NOT EXISTS hour (
     journalled INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (hour_us, batch)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rewrapped (
+    camera TEXT NOT NULL,
+    start_us INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    end_us INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    batch INTEGER NOT NULL,
+    PRIMARY KEY (camera, start_us, sequence, batch)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -110,6 +120,7 @@ CREATE INDEX IF NOT EXISTS segment_by_mark ON segment (camera, age_us, start_us,
 CREATE INDEX IF NOT EXISTS segment_doomed ON segment (doomed) WHERE doomed IS NOT NULL;
 CREATE INDEX IF NOT EXISTS segment_unsealed ON segment (end_us) WHERE batch IS NULL AND sha256 IS NOT NULL;
 CREATE INDEX IF NOT EXISTS segment_unhashed ON segment (camera, start_us) WHERE sha256 IS NULL;
+CREATE INDEX IF NOT EXISTS rewrapped_by_end ON rewrapped (end_us);
 CREATE INDEX IF NOT EXISTS gap_by_end ON gap (camera, end_us);
 CREATE INDEX IF NOT EXISTS receipt_by_time ON receipt (camera, start_us);
 CREATE INDEX IF NOT EXISTS receipt_by_deletion ON receipt (deleted_us);

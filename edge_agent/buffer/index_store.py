@@ -16,19 +16,20 @@ from edge_agent.errors import ArchiveError
 class IndexStore:
     """Open from construction; every method of those built on it raises ArchiveError when the disk refuses."""
 
-    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False, beside: bool = False) -> None:
+        """`beside` the agent that owns it: to write, but not to judge whether it is whole."""
         self._path = path
-        self._read_only = read_only
+        self._owned = not (read_only or beside)
         self._sound = True
-        self._db = open_database(path, SCHEMA, clock, read_only=read_only)
-        if not read_only:
+        self._db = open_database(path, SCHEMA, clock, read_only=read_only, beside=beside)
+        if self._owned:
             with suppress(sqlite3.Error):  # a full disk must not keep the agent from making room
                 self._note_clean(False)
 
     def close(self) -> None:
         """In order: the next one to open it need not look for damage.  Closing again does nothing."""
         with suppress(sqlite3.Error):  # closed already, or its disk is full: it is looked through next time
-            if not self._read_only and self._sound:
+            if self._owned and self._sound:
                 self._note_clean(True)
         self._db.close()
 

@@ -49,7 +49,7 @@ class SealedSegment:
             if fault := disk.fault():
                 raise ArchiveError(f"it is on {disk.name}: {fault}") from error
             raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
-        file = os.fdopen(fd, "rb")
+        file = os.fdopen(fd, "rb", buffering=0)
         try:
             return _OpenSegment(file, self.identities)
         except BaseException:

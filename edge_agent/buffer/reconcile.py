@@ -168,12 +168,15 @@ class Reconciler:
                         digest.update(block)
                         size += len(block)
                         yield
-                if size == segment.size_bytes:
-                    if stat.S_IMODE(path.stat().st_mode) == OPEN_MODE:  # the disk failed before it could be closed
+                is_open = stat.S_IMODE(path.stat().st_mode) == OPEN_MODE
+                # a closed one of another size: a new header was begun for it (`buffer/rewrap.py`), and a crash came
+                if size == segment.size_bytes or not is_open:
+                    if is_open:  # the disk failed before it could be closed
                         mark(path, segment.end_us, TORN_MODE)
-                    self._index.note_hash(segment, digest.hexdigest())
-                    enter(path, replace(segment, sha256=digest.hexdigest()))
-                elif segment.torn and stat.S_IMODE(path.stat().st_mode) == OPEN_MODE:  # and lost what it had taken
+                    hashed = replace(segment, sha256=digest.hexdigest(), size_bytes=size)
+                    if self._index.note_hash(hashed):
+                        enter(path, hashed)
+                elif segment.torn:  # it failed, and lost what it had taken
                     self._unfinished([segment.path])
             except OSError as error:
                 _log.warning("no hash of %s: %s", path, error.strerror)

@@ -21,7 +21,7 @@ from edge_agent.errors import ArchiveError, UsageError
 from edge_agent.files import fsync_folder
 from edge_agent.trust.age_header import NoIdentityError, derive, seal_header
 from edge_agent.trust.age_keys import BadKeyError, Identity, Recipient, load_identities
-from edge_agent.trust.age_reader import CHUNK_BYTES, NONCE_BYTES, AgeReader, chunk_nonce
+from edge_agent.trust.age_reader import CHUNK_BYTES, NONCE_BYTES, AgeReader, chunk_nonce, header_for
 
 __all__ = [
     "AgeReader",
@@ -30,6 +30,7 @@ __all__ = [
     "Identity",
     "NoIdentityError",
     "Recipient",
+    "header_for",
     "load_identities",
     "open_file",
 ]

@@ -50,9 +50,14 @@ class Header:
 
 def seal_header(recipients: Sequence[Recipient]) -> tuple[bytes, bytes]:
     """A fresh file key and the header that wraps it: (header, file_key)."""
+    file_key = os.urandom(FILE_KEY_BYTES)
+    return wrap_header(file_key, recipients), file_key
+
+
+def wrap_header(file_key: bytes, recipients: Sequence[Recipient]) -> bytes:
+    """A header that gives this file key to these, and to nobody else."""
     if not recipients:
         raise ValueError("a sealed file needs at least one recipient, or nobody could ever open it")
-    file_key = os.urandom(FILE_KEY_BYTES)
     lines = [VERSION_LINE]
     for stanza in (_wrap(file_key, recipient) for recipient in recipients):
         lines.append(b"-> " + b" ".join(stanza.args) + b"\n")
@@ -60,7 +65,7 @@ def seal_header(recipients: Sequence[Recipient]) -> tuple[bytes, bytes]:
         lines.append(_encode(stanza.body) + b"\n")
     lines.append(b"---")
     authenticated = b"".join(lines)
-    return authenticated + b" " + _encode(_mac(file_key, authenticated)) + b"\n", file_key
+    return authenticated + b" " + _encode(_mac(file_key, authenticated)) + b"\n"
 
 
 def parse_header(lines: Iterable[bytes]) -> Header:

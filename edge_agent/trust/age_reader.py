@@ -10,8 +10,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from edge_agent.errors import ArchiveError
-from edge_agent.trust.age_header import MAX_HEADER_BYTES, TAG_BYTES, derive, parse_header, unwrap
-from edge_agent.trust.age_keys import Identity
+from edge_agent.trust.age_header import MAX_HEADER_BYTES, TAG_BYTES, derive, parse_header, unwrap, wrap_header
+from edge_agent.trust.age_keys import Identity, Recipient
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 65536
 SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES
 NONCE_BYTES = 16
+BLOCK_CHUNKS = 16
+"""Read from the source in one go, at most."""
 
 
 class AgeReader(io.RawIOBase):
@@ -45,6 +47,10 @@ class AgeReader(io.RawIOBase):
         self._start = base + head.taken
         self._ahead = b"" if self._random else head.rest
         """Of a source that can't seek: read, not used yet."""
+        self._block: tuple[int, memoryview] = (0, memoryview(b""))
+        """Of a source that can: sealed bytes read in one go, and the chunk that they begin with."""
+        self._until = 0
+        """Chunks before this one are about to be asked for."""
         self._failure: ArchiveError | None = None
         """Damage met in a source that can't seek: it has moved on, so nothing more can be had of it."""
         self._cached: tuple[int, bytes] | None = None
@@ -73,7 +79,22 @@ class AgeReader(io.RawIOBase):
         """Fill `buffer`; fewer bytes mean the end, or damage that the next call reports."""
         view = memoryview(buffer).cast("B")
         done = 0
-        while done < len(view):
+        for piece in self._pieces(len(view)):
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+        return done
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As `readinto`, with one copy of the bytes less; all there is without a size."""
+        if size < 0:
+            return self.readall() or b""
+        return b"".join(self._pieces(size))
+
+    def _pieces(self, size: int) -> Iterator[memoryview]:
+        """The next `size` bytes, as they lie in their chunks; moves on by what is taken."""
+        done = 0
+        self._until = -(-(self._position + size) // CHUNK_BYTES)
+        while done < size:
             index, within = divmod(self._position, CHUNK_BYTES)
             try:
                 plain = self._chunk(index)
@@ -81,13 +102,12 @@ class AgeReader(io.RawIOBase):
                 if done:
                     break
                 raise
-            take = min(len(plain) - within, len(view) - done)
-            if take <= 0:
+            piece = memoryview(plain)[within : within + size - done]
+            if not piece:
                 break
-            view[done : done + take] = memoryview(plain)[within : within + take]
-            done += take
-            self._position += take
-        return done
+            self._position += len(piece)
+            done += len(piece)
+            yield piece
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         if not self._random:
@@ -128,7 +148,7 @@ class AgeReader(io.RawIOBase):
                 raise
         return self._cached[1]
 
-    def _open(self, index: int, sealed: bytes, *, more: bool) -> bytes:
+    def _open(self, index: int, sealed: bytes | memoryview, *, more: bool) -> bytes:
         """`more`: whether bytes follow `sealed` in the file, so that it can't be the final chunk."""
         if not sealed:
             self._torn = self._torn or index == 0
@@ -146,24 +166,31 @@ class AgeReader(io.RawIOBase):
                 self._over = index
             self._torn = self._torn or not (final or more)
             return plain
-        if whole and not self._only_zeros_from(sealed):
+        if whole and not self._only_zeros_from(index, sealed):
             raise self._damage(index, "what stands there is not what was sealed")
         self._torn = True
         return b""
 
-    def _decrypt(self, index: int, sealed: bytes, *, final: bool) -> bytes | None:
+    def _decrypt(self, index: int, sealed: bytes | memoryview, *, final: bool) -> bytes | None:
         try:
             return self._cipher.decrypt(chunk_nonce(index, final=final), sealed, None)
         except InvalidTag:
             return None
 
-    def _seek_chunk(self, index: int) -> tuple[bytes, bool]:
+    def _seek_chunk(self, index: int) -> tuple[memoryview, bool]:
         offset = self._start + index * SEALED_CHUNK_BYTES
         if offset >= self._end:
-            return b"", False
-        self._source.seek(offset)
-        sealed = _read_fully(self._source, min(SEALED_CHUNK_BYTES, self._end - offset))
-        return sealed, offset + SEALED_CHUNK_BYTES < self._end
+            return memoryview(b""), False
+        first, block = self._block
+        place = (index - first) * SEALED_CHUNK_BYTES
+        if not 0 <= place < len(block):
+            follows = place == len(block) > SEALED_CHUNK_BYTES
+            chunks = BLOCK_CHUNKS if follows else min(max(self._until - index, 1), BLOCK_CHUNKS)
+            self._source.seek(offset)
+            wanted = min(chunks * SEALED_CHUNK_BYTES, self._end - offset)
+            first, block = self._block = index, memoryview(_read_fully(self._source, wanted))
+            place = 0
+        return block[place : place + SEALED_CHUNK_BYTES], offset + SEALED_CHUNK_BYTES < self._end
 
     def _follow_chunk(self) -> tuple[bytes, bool]:
         wanted = SEALED_CHUNK_BYTES + 1  # the one more tells whether this chunk is the last
@@ -171,13 +198,15 @@ class AgeReader(io.RawIOBase):
         self._ahead = data[SEALED_CHUNK_BYTES:]
         return data[:SEALED_CHUNK_BYTES], len(data) == wanted
 
-    def _only_zeros_from(self, sealed: bytes) -> bool:
+    def _only_zeros_from(self, index: int, sealed: bytes | memoryview) -> bool:
         """Whether a chunk's end and everything after it are zeros.
 
         File systems leave such a tail where a power cut came between the growth of a file and its content.
         """
         if any(sealed[-TAG_BYTES:]) or any(self._ahead):
             return False
+        if self._random:
+            self._source.seek(self._start + (index + 1) * SEALED_CHUNK_BYTES)
         while block := self._source.read(CHUNK_BYTES):
             if any(block):
                 return False
@@ -185,6 +214,16 @@ class AgeReader(io.RawIOBase):
 
     def _damage(self, index: int, words: str) -> ArchiveError:
         return ArchiveError(f"the sealed file is damaged from byte {self._start + index * SEALED_CHUNK_BYTES}: {words}")
+
+
+def header_for(source: BinaryIO, identities: Sequence[Identity], recipients: Sequence[Recipient]) -> tuple[bytes, int]:
+    """Another header for a sealed file, of the same file key and for other recipients; and the size of the one it has.
+
+    What follows the header stays good as it is, for it hangs on the file key alone.  NoIdentityError when none of
+    `identities` opens the file.
+    """
+    head = _Head(source)
+    return wrap_header(unwrap(parse_header(head.lines()), identities), recipients), head.taken
 
 
 class _Head:

@@ -1,12 +1,17 @@
-"""Who did what at this node and what became of it: one JSON object a line, only ever added to (`docs/journal.md`)."""
+"""Who did what at this node and what became of it: one JSON object a line, only ever added to (`docs/journal.md`).
+
+The lines are the leaves of a Merkle tree (`journal_tree.py`); `journal_log.py` signs it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import fcntl
+import logging
+import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,7 +24,10 @@ from edge_agent.clock import Clock
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
 from edge_agent.model import PersonId
+from edge_agent.trust.journal_tree import JournalTree
 from edge_agent.trust.policy import Access
+
+_log = logging.getLogger(__name__)
 
 LOCK_PATIENCE_S = 5.0
 """Another process of the node holds the lock for one write and fsync; longer means that it hangs."""
@@ -29,11 +37,21 @@ class JournalKind(StrEnum):
     ACCESS = "access"
     START = "start"
     STOP = "stop"
+    UPDATE = "update"
+    """Another version of the agent than the last time."""
+    CONFIGURATION = "configuration"
+    """Another configuration than the last time."""
+    GAPS = "gaps"
+    """Gaps of a camera that ended."""
     DELETION = "deletion"
     CLOCK = "clock"
     """Somebody set the node's clock."""
     SEGMENTS = "segments"
     """The Merkle root of an hour's recordings."""
+    REWRAPPED = "rewrapped"
+    """A recording got other recipients, and so another hash."""
+    KEYS = "keys"
+    """The node's age keys changed."""
 
 
 class Outcome(StrEnum):
@@ -87,17 +105,21 @@ class Journal:
         self._path = path
         self._clock = clock
 
-    def append(self, entry: JournalEntry) -> None:
-        """Add one entry; it is on the disk at return.  ArchiveError when it can't be: then it is not in the file."""
-        stamped = entry if entry.at_us is not None else dataclasses.replace(entry, at_us=self._clock.utc_us())
-        try:
-            line = _entries.dump_json(stamped) + b"\n"
-        except ValueError as error:
-            raise ArchiveError(f"an entry can't be written to the journal {self._path}: {error}") from error
+    def append(self, entry: JournalEntry) -> int | None:
+        """Add one entry; it is on the disk at return.  ArchiveError when it can't be: then it is not in the file.
+
+        Returns its index (from 0), or None where the tree's files can't be written now: they catch up later.
+        """
+        return self.append_all([entry])
+
+    def append_all(self, entries: Sequence[JournalEntry]) -> int | None:
+        """Add several entries with one write and one fsync, all or none; the index of the last, as `append`."""
+        data = b"".join(self._line(entry) for entry in entries)
         with self._locked(os.O_RDWR | os.O_APPEND | os.O_CREAT, fcntl.LOCK_EX) as fd:
             size = os.fstat(fd).st_size
             torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-            data = b"\n" + line if torn else line
+            if torn:
+                data = b"\n" + data
             try:
                 written = os.write(fd, data)
                 os.fsync(fd)
@@ -109,6 +131,43 @@ class Journal:
                 raise ArchiveError(f"the journal {self._path} can't grow: the disk is full")
             if size == 0:
                 fsync_folder(self._path.parent)
+            return self._index_of_the_last(fd)
+
+    @contextmanager
+    def tree(self) -> Iterator[JournalTree]:
+        """The tree over all lines that are there; nobody appends meanwhile.  ArchiveError when a disk refuses."""
+        with self._locked(os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as fd:
+            tree = JournalTree(self._path, fd)
+            try:
+                tree.catch_up()
+                yield tree
+            finally:
+                tree.close()
+
+    def settle(self, size: int, root: bytes) -> None:
+        """At a start: believe the tree's files only as far as a checkpoint that was signed; read the rest again."""
+        with self._locked(os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as fd:
+            tree = JournalTree(self._path, fd)
+            try:
+                tree.trust(size, root)
+                tree.catch_up()
+            finally:
+                tree.close()
+
+    def last(self, kind: JournalKind) -> JournalEntry | None:
+        """The newest entry of a kind."""
+        if not self._path.exists() or not self._path.stat().st_size:
+            return None
+        needle = b'{"kind":"%s",' % kind.encode()
+        with self._locked(os.O_RDONLY, fcntl.LOCK_SH) as fd, mmap.mmap(fd, 0, prot=mmap.PROT_READ) as text:
+            at = len(text)
+            while (at := text.rfind(needle, 0, at)) >= 0:
+                if at == 0 or text[at - 1] == 0x0A:
+                    text.seek(at)
+                    found = parse_line(0, text.readline())
+                    if isinstance(found, JournalEntry):
+                        return found
+        return None
 
     def read(self) -> Iterator[JournalEntry | BadLine]:
         """Everything that is there now, oldest first; nothing when there is no journal yet."""
@@ -122,9 +181,29 @@ class Journal:
                     left -= len(line)
                     if left < 0:
                         return
-                    yield _parse(number, line)
+                    yield parse_line(number, line)
         except OSError as error:
             raise ArchiveError(f"the journal {self._path} can't be read: {error.strerror}") from error
+
+    def _line(self, entry: JournalEntry) -> bytes:
+        stamped = entry if entry.at_us is not None else dataclasses.replace(entry, at_us=self._clock.utc_us())
+        try:
+            return _entries.dump_json(stamped) + b"\n"
+        except ValueError as error:
+            raise ArchiveError(f"an entry can't be written to the journal {self._path}: {error}") from error
+
+    def _index_of_the_last(self, fd: int) -> int | None:
+        """The entry stands already: that its hash can't be kept now must not look as if it did not."""
+        try:
+            tree = JournalTree(self._path, fd)
+            try:
+                tree.catch_up()
+            finally:
+                tree.close()
+        except (OSError, IndexError) as error:
+            _log.error("the journal's tree can't be kept now, it catches up later: %s", error)
+            return None
+        return tree.count - 1
 
     @contextmanager
     def _locked(self, flags: int, lock: int) -> Iterator[int]:
@@ -151,7 +230,8 @@ class Journal:
                 return
 
 
-def _parse(number: int, line: bytes) -> JournalEntry | BadLine:
+def parse_line(number: int, line: bytes) -> JournalEntry | BadLine:
+    """What one line says; `number`: for people, from 1."""
     try:
         entry = _entries.validate_json(line)
     except ValidationError:

@@ -1,14 +1,18 @@
 """Merkle trees as in RFC 6962 §2.1: roots, inclusion and consistency proofs, and their verification (RFC 9162 §2.1).
 
-Trees are given as the list of their leaves' hashes, in order; a proof is a list of hashes, the deepest first.
+Trees are given as the list of their leaves' hashes, in order, or, where they are long, by a function that knows the
+hash over any range of leaves; a proof is a list of hashes, the deepest first.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 HASH_BYTES = 32
+
+RangeHash = Callable[[int, int], bytes]
+"""The hash of the tree over the leaves from the first index up to, without, the second."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -33,21 +37,50 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 def inclusion(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """The audit path of one leaf; IndexError when there is none at `index`."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"no leaf {index} in a tree of {len(leaves)}")
-    if len(leaves) == 1:
-        return []
-    middle = _middle(len(leaves))
-    left, right = leaves[:middle], leaves[middle:]
-    return [*inclusion(left, index), root(right)] if index < middle else [*inclusion(right, index - middle), root(left)]
+    return inclusion_by(lambda low, high: root(leaves[low:high]), len(leaves), index)
 
 
 def consistency(leaves: Sequence[bytes], earlier: int) -> list[bytes]:
     """Proof that the tree of the first `earlier` leaves is the beginning of this one; IndexError for a size that this
     tree never had."""
-    if not 0 <= earlier <= len(leaves):
-        raise IndexError(f"a tree of {len(leaves)} leaves never had {earlier}")
-    return _subproof(leaves, earlier, whole=True) if earlier else []
+    return consistency_by(lambda low, high: root(leaves[low:high]), len(leaves), earlier)
+
+
+def inclusion_by(hash_of: RangeHash, size: int, index: int) -> list[bytes]:
+    """As `inclusion`, of a tree of `size` leaves."""
+    if not 0 <= index < size:
+        raise IndexError(f"no leaf {index} in a tree of {size}")
+    path: list[bytes] = []
+    low, high = 0, size
+    while high - low > 1:
+        middle = low + split(high - low)
+        if index < middle:
+            path.append(hash_of(middle, high))
+            high = middle
+        else:
+            path.append(hash_of(low, middle))
+            low = middle
+    return path[::-1]
+
+
+def consistency_by(hash_of: RangeHash, size: int, earlier: int) -> list[bytes]:
+    """As `consistency`, for a tree of `size` leaves."""
+    if not 0 <= earlier <= size:
+        raise IndexError(f"a tree of {size} leaves never had {earlier}")
+    if earlier in (0, size):
+        return []
+    path: list[bytes] = []
+    low, high = 0, size
+    while earlier != high:
+        middle = low + split(high - low)
+        if earlier <= middle:
+            path.append(hash_of(middle, high))
+            high = middle
+        else:
+            path.append(hash_of(low, middle))
+            low = middle
+    # The old tree's own hash is left out where it is one whole subtree: who asks for the proof has it.
+    return [*([hash_of(low, high)] if low else []), *path[::-1]]
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], tree_root: bytes) -> bool:
@@ -98,16 +131,38 @@ def verify_consistency(earlier: int, size: int, proof: Sequence[bytes], earlier_
     return last == 0 and old == earlier_root and new == tree_root
 
 
-def _subproof(leaves: Sequence[bytes], earlier: int, *, whole: bool) -> list[bytes]:
-    if earlier == len(leaves):
-        return [] if whole else [root(leaves)]
-    middle = _middle(len(leaves))
-    left, right = leaves[:middle], leaves[middle:]
-    if earlier <= middle:
-        return [*_subproof(left, earlier, whole=whole), root(right)]
-    return [*_subproof(right, earlier - middle, whole=False), root(left)]
+class Frontier:
+    """A tree that grows at its end: of the leaves before, only the hashes at its right edge are kept (at most 64)."""
+
+    def __init__(self, size: int = 0, edge: Sequence[bytes] = ()) -> None:
+        """`edge`: the hashes of the whole subtrees that `size` falls into, the largest first."""
+        if len(edge) != size.bit_count():
+            raise ValueError(f"a tree of {size} leaves has {size.bit_count()} hashes at its edge, not {len(edge)}")
+        self.size = size
+        self._edge = list(edge)
+
+    def add(self, leaf: bytes) -> list[bytes]:
+        """One more leaf; the hashes that this makes final: its own, then those of the subtrees that it fills."""
+        final = [leaf]
+        for _ in range(trailing_ones(self.size)):
+            final.append(node_hash(self._edge.pop(), final[-1]))
+        self._edge.append(final[-1])
+        self.size += 1
+        return final
+
+    def root(self) -> bytes:
+        if not self._edge:
+            return root([])
+        found = self._edge[-1]
+        for left in reversed(self._edge[:-1]):
+            found = node_hash(left, found)
+        return found
 
 
-def _middle(count: int) -> int:
-    """The largest power of two below `count`."""
+def split(count: int) -> int:
+    """Where a tree of `count` > 1 leaves is divided: the largest power of two below."""
     return 1 << (count - 1).bit_length() - 1
+
+
+def trailing_ones(number: int) -> int:
+    return (~number & (number + 1)).bit_length() - 1

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from edge_agent.clock import US, Clock
-from edge_agent.config import Config
+from edge_agent.config import WRITE_ONLY, Config
 from edge_agent.errors import ArchiveError, EdgeError, NotFoundError, UsageError
 from edge_agent.model import CameraId, Interval
 from edge_agent.trust.command import (
@@ -137,7 +137,7 @@ class Commands:
         if args.end_us > self._clock.utc_us() + 60 * US:
             raise UsageError("the interval ends in the future: ask for what is past")
         if not self._config.archive.node_reads:
-            raise UsageError("this node can't open its recordings (node_reads = false): only the city's key can")
+            raise UsageError(WRITE_ONLY)
         if not self._has_footage(CameraId(args.camera), args.interval):
             raise NotFoundError(f"camera {args.camera} recorded nothing in this interval")
 

@@ -10,14 +10,15 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
 from edge_agent.buffer.disks import Disks
-from edge_agent.buffer.export import plan_clip, write_clip
+from edge_agent.buffer.export import ClipReport, plan_clip, write_clip
 from edge_agent.buffer.library import SealedSegment
 from edge_agent.child import Outlet, run_child
 from edge_agent.clock import Clock, SystemClock
@@ -31,6 +32,7 @@ from edge_agent.trust.age import AgeWriter, Identity, Recipient
 from edge_agent.uplink.targets import upload
 
 _TELL_EVERY_S = 0.5
+_LARGEST_BLOCK = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def work(job: ExporterJob, outlet: Outlet, stop: threading.Event) -> None:
         staging = Path(job.staging_dir)
         clip, note = staging / f"{job.job_id}.mp4.age", staging / f"{job.job_id}.json"
         if not note.is_file():
-            held = _cut(job, clip, steps)
+            held = cut(job, clip, steps.cutting)
             _write_note(note, held)
         held = json.loads(note.read_bytes())
         receipt = upload(job.target, clip, job.name, steps.uploading)
@@ -104,17 +106,26 @@ def work(job: ExporterJob, outlet: Outlet, stop: threading.Event) -> None:
         )
 
 
-def _cut(job: ExporterJob, clip: Path, steps: _Steps) -> dict[str, Any]:
+def cut(job: ExporterJob, clip: Path, progress: Callable[[float], None]) -> dict[str, Any]:
+    """Make the sealed clip, whole or not at all; what it holds, as the note tells it.
+
+    Damage in a recording is rare: pictures are read twice, to leave out what can't be read, only once that was met.
+    """
     identities = tuple(Identity.parse(text) for text in job.identities)
     disks = Disks.first_and(job.archive_dir, job.more_disks)
     sources = [SealedSegment(segment, disks, identities) for segment in job.segments]
     part = clip.with_suffix(".part")
+    # once freed, blocks as large as those that come now are kept by malloc rather than mapped anew, page by page
+    bytearray(_LARGEST_BLOCK)
     try:
         with part.open("wb") as file:
             os.fchmod(file.fileno(), 0o600)
-            sealed = AgeWriter(file, [Recipient.parse(job.recipient)])
-            report = write_clip(plan_clip(sources, job.interval), sealed, steps.cutting)
-            sealed.finish()
+            try:
+                report = _sealed(job, sources, file, progress, verify=False)
+            except ArchiveError:
+                file.seek(0)
+                file.truncate()
+                report = _sealed(job, sources, file, progress, verify=True)
             file.flush()
             os.fsync(file.fileno())
         part.rename(clip)
@@ -134,6 +145,20 @@ def _cut(job: ExporterJob, clip: Path, steps: _Steps) -> dict[str, Any]:
         "clip_sha256": report.sha256,
         "notes": list(report.notes),
     }
+
+
+def _sealed(
+    job: ExporterJob,
+    sources: Sequence[SealedSegment],
+    file: BinaryIO,
+    progress: Callable[[float], None],
+    *,
+    verify: bool,
+) -> ClipReport:
+    sink = AgeWriter(file, [Recipient.parse(job.recipient)])
+    report = write_clip(plan_clip(sources, job.interval, verify=verify), sink, progress)
+    sink.finish()
+    return report
 
 
 def _write_note(note: Path, held: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ CLOCK_OFF_S = 5.0
 """A camera's clock that is further off is worth a warning."""
 _LAST_US = 253_402_300_799_999_999  # 9999-12-31, as far as ISO texts go
 _CLEAN = r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
+_CLEAN_LINES = _CLEAN.replace(r"\x00-\x1f", r"\x00-\x09\x0b-\x1f")
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -187,6 +188,8 @@ class Health(_Message):
     troubles: Annotated[tuple[Trouble, ...], Field(max_length=32)] = ()
     clock_synchronised: bool | None = None
     """Whether the node's clock follows a time server; None from nodes that do not tell."""
+    checkpoint: Annotated[str, Field(max_length=8192, pattern=_CLEAN_LINES)] | None = None
+    """The newest signed root of the node's journal (`docs/journal.md`), to be kept; None when there is none."""
     cameras: Annotated[dict[Slug, CameraReport], Field(max_length=MAX_CAMERAS)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_what_comes_late_or_was_hashed_late_makes_another_batch(index: Index) ->
     now = HOUR + 2 * HOUR_US
     assert (first := seal_next(index, now)) is not None
     assert first.count == 1
-    index.note_hash(segment(1), segment(1).sha256 or "")
+    assert index.note_hash(segment(1))
     index.add([segment(2)])
     assert (second := seal_next(index, now)) is not None
     assert (second.batch, second.count) == (1, 2)
@@ -89,7 +90,7 @@ def test_a_recording_is_proved_after_it_was_deleted_and_a_changed_one_is_not(ind
         proof = prove(index, segment(n).path)
         assert proof.verified
         assert (proof.index, proof.segment.sha256) == (n, segment(n).sha256)
-    index.note_hash(segment(5), "00" * 32)
+    index.add([replace(segment(5), sha256="00" * 32)])
     with pytest.raises(ArchiveError, match="does not give the hour's root"):
         prove(index, segment(6).path)
     with pytest.raises(NotFoundError, match="stands under no root"):

@@ -69,6 +69,7 @@ class RunningAgent:
         people: tuple[TestPerson, ...] = (),
         more: str = "",
         camera_lines: str = "",
+        archive_lines: str = "",
         segment_s: int = 5,
     ) -> None:
         self.folder = folder
@@ -76,7 +77,7 @@ class RunningAgent:
         self.archive = self.data / "archive"
         self.config = folder / "edge-agent.toml"
         lines = [f'site = "{SITE}"\nnode = "{NODE}"\ndata = "data"\nhealth_every_s = 1\n']
-        lines += [f"[archive]\nsegment_s = {segment_s}\nflush_s = 1\n[retention]\nmin_free = 0\n"]
+        lines += [f"[archive]\nsegment_s = {segment_s}\nflush_s = 1\n{archive_lines}\n[retention]\nmin_free = 0\n"]
         lines += [f'[[camera]]\nid = "{name}"\nurl = "{url}"\n{camera_lines}\n' for name, url in cameras.items()]
         if broker is not None:
             node = broker.authority.issue("node-n1")

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from edge_agent.clock import US
 from edge_agent.model import PersonId
+from edge_agent.trust.checkpoint import open_checkpoint
 from edge_agent.trust.command import ExportArgs, RefusalCode, verify
 from edge_agent.trust.journal import Journal, JournalEntry
 from edge_agent.trust.keys import parse_public_key
+from edge_agent.trust.merkle import leaf_hash
+from edge_agent.trust.note import parse_note_key
 from edge_agent.trust.policy import Person, Role
 from tests.simulators.clock import HandClock
 
@@ -42,3 +45,12 @@ def test_the_example_entry_is_one(tmp_path: Path) -> None:
     path.write_text(fenced("journal.md", '{"kind"') + "\n")
     (entry,) = Journal(path, HandClock()).read()
     assert isinstance(entry, JournalEntry)
+
+
+def test_the_example_checkpoint_is_that_of_the_example_entry() -> None:
+    page = (DOCS / "journal.md").read_text()
+    key = re.search(r"`(edge-agent/\S+\+[0-9a-f]{8}\+\S+)`", page)
+    assert key is not None
+    checkpoint = open_checkpoint(fenced("journal.md", "edge-agent/") + "\n", parse_note_key(key[1]))
+    line = fenced("journal.md", '{"kind"').encode()
+    assert (checkpoint.size, checkpoint.root) == (1, leaf_hash(line))
