@@ -56,6 +56,7 @@ from edge_agent.messages import (
 )
 from edge_agent.model import Alarm, CameraFault, CameraId, CameraState, GapCause, Interval, NodeAlarm
 from edge_agent.node_alarms import NodeAlarms, Said
+from edge_agent.rosters import roster_keeper
 from edge_agent.ticker import Periodic, Ticker
 from edge_agent.toml_file import read_secret
 from edge_agent.trust.age import Identity
@@ -84,7 +85,7 @@ from edge_agent.uplink.payloads import (
     encode,
     trouble,
 )
-from edge_agent.uplink.topics import Topics
+from edge_agent.uplink.topics import Topics, roster_topic
 from edge_agent.watchdog import Watchdog
 from edge_agent.when import from_us
 
@@ -153,7 +154,8 @@ class Agent:
         self._swept = Swept()
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
-        self._door = Door(people, config.audience, self._journal, nonces, clock)
+        self._door = Door(people, config.audience, self._journal, nonces, clock, zone=config.zone)
+        self._rosters = roster_keeper(config, self._door, self._journal, clock)
         self._cameras = Cameras(config.camera)
         # Read once: a secret that vanishes later must not end the recording of all cameras.
         self._passwords = {
@@ -166,7 +168,8 @@ class Agent:
         if config.mqtt is not None:
             outbox = Outbox(data / "outbox.sqlite", clock=clock)
             topics = Topics(config.site, config.node)
-            self._node = NodeLink(config.mqtt, topics, outbox, clock, self._events.put, self._events.put)
+            put = self._events.put
+            self._node = NodeLink(config.mqtt, topics, outbox, clock, put, put, rosters=self._rosters is not None)
         self._exports = Exports(
             self._documents, staging, self._journal, clock, self._start_exporter, self._release_news
         )
@@ -200,6 +203,7 @@ class Agent:
                 *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
                 *([Periodic("disks", 2, self._look_at_disks)] if len(self._disks) > 1 else []),
                 Periodic("refusals", 60, self._door.settle),
+                *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
                 Periodic("forecast", 5, self._look_ahead),
             ],
             clock,
@@ -335,6 +339,9 @@ class Agent:
                 self._tell_health()
                 for camera in self._config.camera:
                     self._node.camera(camera.camera_id, self._report(camera.camera_id))
+            case Received(topic=topic, payload=payload) if topic == roster_topic(self._config.site):
+                if self._rosters:
+                    self._rosters.offered(payload)
             case Received(payload=payload, retain=False):
                 self._commands.take(payload, Access.REMOTE, self._broadcast)
             case LocalCommand(token=token, replies=replies):

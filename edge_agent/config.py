@@ -260,9 +260,17 @@ class PersonEntry(Section):
             surname=self.surname,
             name=self.name,
             patronymic=self.patronymic,
-            role=self.role,
+            roles=(self.role,),
             public_key=parse_public_key(self.public_key),
         )
+
+
+class Trust(Section):
+    """Whom the node believes about people."""
+
+    authority: Annotated[str, AfterValidator(_public_key)] | None = Field(
+        None, description="public key that signs the city's roster; without it the `[[person]]` tables are all"
+    )
 
 
 class Config(Section):
@@ -283,6 +291,7 @@ class Config(Section):
     camera: tuple[Camera, ...] = Field(min_length=1)
     target: tuple[Target, ...] = ()
     person: tuple[PersonEntry, ...] = ()
+    trust: Trust = Trust()
 
     @property
     def zone(self) -> ZoneInfo:

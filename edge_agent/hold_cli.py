@@ -32,10 +32,12 @@ from edge_agent.desk.hold_cli import (
     hold_interval,
     holds_args,
 )
+from edge_agent.desk.order_cli import OrderFileOption
 from edge_agent.desk.settings import unlock
 from edge_agent.errors import BusyError, EdgeError, RefusedError, UplinkError
 from edge_agent.holds_screen import show_holds
 from edge_agent.lock import DataLock
+from edge_agent.rosters import roster_keeper
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json
 from edge_agent.trust.command import HoldArgs, HoldEndArgs, HoldsArgs, sign
 from edge_agent.trust.door import Door
@@ -67,6 +69,7 @@ def _add(
     length: ForOption = None,
     end: ToOption = None,
     reason: ReasonOption = "",
+    order_file: OrderFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
@@ -74,7 +77,7 @@ def _add(
     """Hold an interval from now on, and say what is there of it and what is missing."""
     node, clock = load(config), SystemClock()
     start_us, end_us = hold_interval(node, clock, start, length, end)
-    args = hold_args(cameras or [], start_us, end_us, order, ordered_by, reason)
+    args = hold_args(cameras or [], start_us, end_us, order, ordered_by, reason, order_file)
     _ordered(node, clock, args, person, key, passphrase_file, as_json)
 
 
@@ -86,12 +89,13 @@ def _end(
     person: PersonOption,
     key: KeyOption,
     reason: ReasonOption = "",
+    order_file: OrderFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let go what a hold keeps: recordings older than the promise go at the next sweep."""
-    args = hold_end_args(hold, order, ordered_by, reason)
+    args = hold_end_args(hold, order, ordered_by, reason, order_file)
     _ordered(load(config), SystemClock(), args, person, key, passphrase_file, as_json)
 
 
@@ -147,7 +151,9 @@ def _without_agent(config: Config, clock: Clock, token: bytes) -> Done:
         restore(holds, journal.read())
         documents.settle()
     people = {person.person_id: person for person in (entry.person() for entry in config.person)}
-    door = Door(people, config.audience, journal, NonceStore(config.data_dir / "nonces.sqlite", clock), clock)
+    nonces = NonceStore(config.data_dir / "nonces.sqlite", clock)
+    door = Door(people, config.audience, journal, nonces, clock, zone=config.zone)
+    roster_keeper(config, door, journal, clock)
     admitted = door.enter(token, Access.DIRECT)
     index = Index(config.index_path, clock)
     orders = _orders(config, holds, index, clock)

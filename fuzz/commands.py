@@ -157,7 +157,7 @@ class _House:
         self._journal = Journal(folder / "journal.jsonl", self._clock)
         self._nonces = NonceStore(folder / "nonces.sqlite", self._clock)
         people = {
-            PersonId(name): Person(PersonId(name), "Шевченко", name, "", role, public_key_of(KEYS[name]))
+            PersonId(name): Person(PersonId(name), "Шевченко", name, "", (role,), public_key_of(KEYS[name]))
             for name, role in PEOPLE.items()
         }
         config = Config.model_validate(

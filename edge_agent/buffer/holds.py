@@ -27,9 +27,9 @@ MIN_PREFIX = 4
 """So many characters of an id are enough to name a hold, where they name one only."""
 
 
-def hold_id(nonce: str) -> str:
-    """The id of the hold that a command with this nonce makes: short to say, and the same when restored."""
-    return "h" + hashlib.sha256(nonce.encode()).hexdigest()[:10]
+def hold_id(source: str) -> str:
+    """The id of the hold that an order of this id makes, or a command of this nonce: short, the same when restored."""
+    return "h" + hashlib.sha256(source.encode()).hexdigest()[:10]
 
 
 class Held:

@@ -24,6 +24,7 @@ from edge_agent.desk.options import (
     SocketOption,
     TimeoutOption,
 )
+from edge_agent.desk.order_cli import OrderFileOption, order_app, read_order
 from edge_agent.desk.output import (
     final_json,
     in_language,
@@ -33,25 +34,27 @@ from edge_agent.desk.output import (
 )
 from edge_agent.desk.people import AGE_FILE, SIGNING_FILE, check_entry, make_keys, person_entry, toml_block
 from edge_agent.desk.pictures import Pictures
+from edge_agent.desk.roster_cli import roster_app
 from edge_agent.desk.rows import Wording
 from edge_agent.desk.screen import health_screen
 from edge_agent.desk.settings import (
     DEFAULT_CONFIG,
     Desk,
     broker_settings,
+    chosen_passphrase,
     identities_of,
     load_desk,
     node_named,
-    read_passphrase,
     signer,
     unlock,
+    unlock_identities,
 )
 from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
-from edge_agent.errors import ConfigError, EdgeError, UsageError
+from edge_agent.errors import EdgeError, UsageError
 from edge_agent.terminal import JsonOption, app_of, console, run_app
-from edge_agent.trust.age import load_identities, open_file
+from edge_agent.trust.age import open_file
 from edge_agent.trust.command import ExportArgs, StatusArgs
 from edge_agent.trust.keys import public_key_of
 from edge_agent.trust.policy import Role
@@ -62,6 +65,8 @@ app = app_of("edge-desk", "Watch the nodes, ask them for clips, open what they r
 keys_app = app_of("keys", "Make and show a person's own keys.")
 app.add_typer(keys_app)
 app.add_typer(hold_app)
+app.add_typer(order_app)
+app.add_typer(roster_app)
 
 
 @app.callback()
@@ -92,6 +97,7 @@ def _export(
     length: Annotated[str | None, typer.Option("--for", help='Length: "90s", "5m", "1h30m".')] = None,
     end: Annotated[str | None, typer.Option("--to", help="End, said like --from; instead of --for.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in the node's journal.")] = "",
+    order_file: OrderFileOption = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only print the request id.")
     ] = True,
@@ -108,7 +114,13 @@ def _export(
     start_us, end_us = _interval(desk, clock, start, length, end)
     try:
         args = ExportArgs(
-            camera=camera, start_us=start_us, end_us=end_us, recipient=recipient, target=target, reason=reason
+            camera=camera,
+            start_us=start_us,
+            end_us=end_us,
+            recipient=recipient,
+            target=target,
+            reason=reason,
+            order=read_order(order_file),
         )
     except ValidationError as error:
         raise UsageError(mistakes(error)) from error
@@ -214,10 +226,13 @@ def _open(
         Path | None, typer.Option(help="The age key to open it with; the configured identity_file without it.")
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Open a sealed clip with the person's own age key, whole or not at all."""
-    identities = load_identities(identity) if identity else identities_of(load_desk(config))
+    identities = (
+        unlock_identities(identity, passphrase_file) if identity else identities_of(load_desk(config), passphrase_file)
+    )
     size = open_file(clip, out, identities)
     if as_json:
         say_json({"ok": True, "path": str(out), "bytes": size})
@@ -234,13 +249,13 @@ def _new(
     role: Annotated[Role, typer.Option()],
     patronymic: Annotated[str, typer.Option()] = "",
     passphrase: Annotated[
-        bool, typer.Option("--passphrase/--no-passphrase", help="Lock the signing key with a passphrase, or don't.")
+        bool, typer.Option("--passphrase/--no-passphrase", help="Lock the keys with a passphrase, or don't.")
     ] = True,
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Make a person's keys, and print what a node's configuration needs to know of them."""
     check_entry(person_id, surname, name, patronymic, role)
-    key, recipient = make_keys(folder, _chosen_passphrase(passphrase_file) if passphrase else None)
+    key, recipient = make_keys(folder, chosen_passphrase(passphrase_file) if passphrase else None)
     print(toml_block(person_entry(person_id, surname, name, patronymic, role, public_key_of(key))))
     print(f"# clips for this person are sealed to: {recipient}")
 
@@ -257,10 +272,11 @@ def _show(
     """Print the public halves of a person's keys."""
     if folder is None:
         desk = load_desk(config)
-        key, identities = signer(desk, passphrase_file)[1], identities_of(desk) if desk.identity_file else []
+        key = signer(desk, passphrase_file)[1]
+        identities = identities_of(desk, passphrase_file) if desk.identity_file else []
     else:
         key = unlock(folder / SIGNING_FILE, passphrase_file)
-        identities = load_identities(folder / AGE_FILE)
+        identities = unlock_identities(folder / AGE_FILE, passphrase_file)
     recipients = [str(identity.recipient) for identity in identities]
     if as_json:
         say_json({"public_key": str(public_key_of(key)), "recipients": recipients})
@@ -289,17 +305,6 @@ def _print_done(reply: Reply, words: Texts, zone: ZoneInfo) -> None:
     for key in ("sha256", "notes"):
         if result.get(key):
             print(f"  {key} {json_line(result[key])}"[:500])
-
-
-def _chosen_passphrase(file: Path | None) -> str:
-    if file is not None:
-        return read_passphrase("", file)
-    first = read_passphrase("Passphrase for the new key: ", None)
-    if not first:
-        raise ConfigError("an empty passphrase protects nothing: choose one, or say --no-passphrase")
-    if read_passphrase("The same again: ", None) != first:
-        raise ConfigError("the two passphrases differ: nothing was made, try again")
-    return first
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.desk.client import Patience
 from edge_agent.desk.options import ConfigOption, NodeArgument, PassphraseOption, SocketOption, TimeoutOption
+from edge_agent.desk.order_cli import OrderFileOption, read_order
 from edge_agent.desk.output import final_json, in_language, raise_unless_done, say_json
 from edge_agent.desk.settings import DEFAULT_CONFIG, load_desk, node_named
 from edge_agent.desk.talk import Request, Talk, mistakes
@@ -56,6 +57,7 @@ def _add(
     length: ForOption = None,
     end: ToOption = None,
     reason: ReasonOption = "",
+    order_file: OrderFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     socket: SocketOption = None,
     passphrase_file: PassphraseOption = None,
@@ -64,7 +66,7 @@ def _add(
 ) -> None:
     """Hold an interval from now on, and say what is there of it and what is missing."""
     start_us, end_us = hold_interval(load_desk(config), SystemClock(), start, length, end)
-    args = hold_args(cameras or [], start_us, end_us, order, ordered_by, reason)
+    args = hold_args(cameras or [], start_us, end_us, order, ordered_by, reason, order_file)
     _ask(node, args, config, socket, passphrase_file, timeout_s, as_json)
 
 
@@ -75,6 +77,7 @@ def _end(
     order: OrderOption,
     ordered_by: ByOption,
     reason: ReasonOption = "",
+    order_file: OrderFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     socket: SocketOption = None,
     passphrase_file: PassphraseOption = None,
@@ -82,7 +85,7 @@ def _end(
     as_json: JsonOption = False,
 ) -> None:
     """Let go what a hold keeps: recordings older than the promise go at the next sweep."""
-    args = hold_end_args(hold, order, ordered_by, reason)
+    args = hold_end_args(hold, order, ordered_by, reason, order_file)
     _ask(node, args, config, socket, passphrase_file, timeout_s, as_json)
 
 
@@ -148,7 +151,13 @@ def hold_interval(
 
 
 def hold_args(
-    cameras: list[str], start_us: int, end_us: int | None, order: str, ordered_by: str, reason: str
+    cameras: list[str],
+    start_us: int,
+    end_us: int | None,
+    order: str,
+    ordered_by: str,
+    reason: str,
+    order_file: Path | None = None,
 ) -> HoldArgs:
     with _told_mistakes():
         return HoldArgs(
@@ -158,12 +167,14 @@ def hold_args(
             order_number=order,
             ordered_by=ordered_by,
             reason=reason,
+            order=read_order(order_file),
         )
 
 
-def hold_end_args(hold: str, order: str, ordered_by: str, reason: str) -> HoldEndArgs:
+def hold_end_args(hold: str, order: str, ordered_by: str, reason: str, order_file: Path | None = None) -> HoldEndArgs:
     with _told_mistakes():
-        return HoldEndArgs(hold_id=hold, order_number=order, ordered_by=ordered_by, reason=reason)
+        signed = read_order(order_file)
+        return HoldEndArgs(hold_id=hold, order_number=order, ordered_by=ordered_by, reason=reason, order=signed)
 
 
 def holds_args(hold: str | None) -> HoldsArgs:

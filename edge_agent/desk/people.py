@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from edge_agent.config import PersonEntry
 from edge_agent.errors import ConfigError, UsageError
 from edge_agent.trust.age_keys import Identity, Recipient
+from edge_agent.trust.age_passphrase import seal
 from edge_agent.trust.keys import PublicKey, create_key, public_key_of, write_secret_file
 from edge_agent.trust.policy import Role
 
@@ -43,7 +44,10 @@ def toml_block(entry: PersonEntry) -> str:
 
 
 def make_keys(folder: Path, passphrase: str | None) -> tuple[Ed25519PrivateKey, Recipient]:
-    """Both keys as new files of mode 0600 in `folder`, both or neither; ConfigError when one exists already."""
+    """Both keys as new files of mode 0600 in `folder`, both or neither, each locked where there is a passphrase.
+
+    ConfigError when one exists already.
+    """
     signing, opening = folder / SIGNING_FILE, folder / AGE_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -54,7 +58,8 @@ def make_keys(folder: Path, passphrase: str | None) -> tuple[Ed25519PrivateKey, 
     key = create_key(signing, passphrase)
     identity = Identity.generate()
     try:
-        write_secret_file(opening, f"# public key: {identity.recipient}\n{identity}\n".encode())
+        text = f"# public key: {identity.recipient}\n{identity}\n".encode()
+        write_secret_file(opening, seal(text, passphrase) if passphrase else text)
     except ConfigError:
         signing.unlink(missing_ok=True)  # nobody has seen it yet
         raise

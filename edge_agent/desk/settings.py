@@ -15,7 +15,8 @@ from pydantic import model_validator
 from edge_agent.config import Language, Mqtt, Slug, ZoneName
 from edge_agent.errors import ConfigError, UsageError
 from edge_agent.toml_file import PathSection, load_toml, read_secret
-from edge_agent.trust.age_keys import Identity, load_identities, read_secret_file
+from edge_agent.trust.age_keys import Identity, parse_identities, read_secret_file
+from edge_agent.trust.age_passphrase import MAGIC, unseal
 from edge_agent.trust.keys import load_key
 from edge_agent.uplink.link import LinkSettings, settings_of
 from edge_agent.uplink.topics import Topics
@@ -99,8 +100,28 @@ def read_passphrase(prompt: str, file: Path | None) -> str:
     return getpass.getpass(prompt)
 
 
-def identities_of(desk: Desk) -> list[Identity]:
+def chosen_passphrase(file: Path | None) -> str:
+    """For a new key: from the file, or typed twice; ConfigError when that can't be."""
+    if file is not None:
+        return read_passphrase("", file)
+    first = read_passphrase("Passphrase for the new key: ", None)
+    if not first:
+        raise ConfigError("an empty passphrase protects nothing: choose one, or say --no-passphrase")
+    if read_passphrase("The same again: ", None) != first:
+        raise ConfigError("the two passphrases differ: nothing was made, try again")
+    return first
+
+
+def identities_of(desk: Desk, passphrase_file: Path | None = None) -> list[Identity]:
     """Who opens clips."""
     if desk.identity_file is None:
         raise ConfigError("the desk's configuration names no age key: add identity_file, or say --identity FILE")
-    return load_identities(Path(desk.identity_file))
+    return unlock_identities(Path(desk.identity_file), passphrase_file)
+
+
+def unlock_identities(path: Path, passphrase_file: Path | None) -> list[Identity]:
+    """A person's age keys; a passphrase is asked for only when they are locked."""
+    content = read_secret_file(path)
+    if content.startswith(MAGIC):
+        content = unseal(content, read_passphrase(f"Passphrase of {path}: ", passphrase_file))
+    return parse_identities(content, path)

@@ -58,14 +58,18 @@ def wrap_header(file_key: bytes, recipients: Sequence[Recipient]) -> bytes:
     """A header that gives this file key to these, and to nobody else."""
     if not recipients:
         raise ValueError("a sealed file needs at least one recipient, or nobody could ever open it")
+    return header_of(file_key, [_wrap(file_key, recipient) for recipient in recipients])
+
+
+def header_of(file_key: bytes, stanzas: Sequence[Stanza]) -> bytes:
+    """The header with its MAC; bodies are of 32 bytes: one short line, which also ends the stanza."""
     lines = [VERSION_LINE]
-    for stanza in (_wrap(file_key, recipient) for recipient in recipients):
+    for stanza in stanzas:
         lines.append(b"-> " + b" ".join(stanza.args) + b"\n")
-        # 32 bytes of body are 43 characters: one short line, which also ends the stanza.
-        lines.append(_encode(stanza.body) + b"\n")
+        lines.append(encode_base64(stanza.body) + b"\n")
     lines.append(b"---")
     authenticated = b"".join(lines)
-    return authenticated + b" " + _encode(_mac(file_key, authenticated)) + b"\n"
+    return authenticated + b" " + encode_base64(header_mac(file_key, authenticated)) + b"\n"
 
 
 def parse_header(lines: Iterable[bytes]) -> Header:
@@ -94,10 +98,10 @@ def parse_header(lines: Iterable[bytes]) -> Header:
                 break
         if len(body_lines[-1]) > BODY_COLUMNS:
             raise ArchiveError("a malformed age header: a line of a stanza is too long")
-        stanzas.append(Stanza(args, _decode(b"".join(body_lines))))
+        stanzas.append(Stanza(args, decode_base64(b"".join(body_lines))))
     if not stanzas:
         raise ArchiveError("a malformed age header: no recipients")
-    if not line.startswith(b"--- ") or len(mac := _decode(line[4:])) != 32:
+    if not line.startswith(b"--- ") or len(mac := decode_base64(line[4:])) != 32:
         raise ArchiveError("a malformed age header: no valid MAC")
     seen.append(b"---")
     return Header(tuple(stanzas), b"".join(seen), mac)
@@ -116,7 +120,7 @@ def unwrap(header: Header, identities: Sequence[Identity]) -> bytes:
             file_key = _unwrap(identity, share, body)
             if file_key is None:
                 continue
-            if not constant_time.bytes_eq(_mac(file_key, header.authenticated), header.mac):
+            if not constant_time.bytes_eq(header_mac(file_key, header.authenticated), header.mac):
                 raise ArchiveError("the header of the age file was altered: its MAC does not match")
             return file_key
     raise NoIdentityError("sealed to somebody else: none of the given identities opens it")
@@ -133,12 +137,12 @@ def _wrap(file_key: bytes, recipient: Recipient) -> Stanza:
     shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(recipient.raw))
     wrap_key = derive(shared, share + recipient.raw, _X25519_INFO)
     body = ChaCha20Poly1305(wrap_key).encrypt(_ZERO_NONCE, file_key, None)
-    return Stanza((_X25519, _encode(share)), body)
+    return Stanza((_X25519, encode_base64(share)), body)
 
 
 def _share(stanza: Stanza) -> tuple[bytes, bytes]:
     """(ephemeral share, body) of an X25519 stanza, which must be well-formed whether it is ours or not."""
-    if len(stanza.args) != 2 or len(share := _decode(stanza.args[1])) != 32:
+    if len(stanza.args) != 2 or len(share := decode_base64(stanza.args[1])) != 32:
         raise ArchiveError("a malformed age header: an X25519 stanza without its share")
     if len(stanza.body) != FILE_KEY_BYTES + TAG_BYTES:
         raise ArchiveError("a malformed age header: an X25519 stanza with a file key of the wrong length")
@@ -157,7 +161,7 @@ def _unwrap(identity: Identity, share: bytes, body: bytes) -> bytes | None:
         return None
 
 
-def _mac(file_key: bytes, authenticated: bytes) -> bytes:
+def header_mac(file_key: bytes, authenticated: bytes) -> bytes:
     mac = hmac.HMAC(derive(file_key, None, b"header"), hashes.SHA256())
     mac.update(authenticated)
     return mac.finalize()
@@ -177,16 +181,16 @@ def _args(line: bytes) -> tuple[bytes, ...]:
     return args
 
 
-def _encode(raw: bytes) -> bytes:
+def encode_base64(raw: bytes) -> bytes:
     return base64.b64encode(raw).rstrip(b"=")
 
 
-def _decode(text: bytes) -> bytes:
+def decode_base64(text: bytes) -> bytes:
     """Canonical unpadded base64 only: what does not encode back to itself was not written by an age program."""
     try:
         raw = base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error as error:
         raise ArchiveError("a malformed age header: broken base64") from error
-    if _encode(raw) != text:
+    if encode_base64(raw) != text:
         raise ArchiveError("a malformed age header: base64 in other than its one form")
     return raw

@@ -85,7 +85,14 @@ def load_identities(path: Path) -> list[Identity]:
 
     ConfigError when the file can't be read, is open to others, or holds no identity or something else.
     """
-    text = read_secret_file(path).decode("utf-8", "replace")
+    return parse_identities(read_secret_file(path), path)
+
+
+def parse_identities(content: bytes, path: Path) -> list[Identity]:
+    """The same of a content that `path` had."""
+    text = content.decode("utf-8", "replace")
+    if text.startswith("age-encryption.org/"):
+        raise BadKeyError(f"the age key {path} is locked with a passphrase")
     identities = []
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
@@ -108,7 +115,7 @@ def read_secret_file(path: Path) -> bytes:
             mode = os.fstat(fd).st_mode
             if not stat.S_ISREG(mode):
                 raise ConfigError(f"the key file {path} is not a file")
-            if mode & 0o077:
+            if mode & (0o037 if _is_credential(path) else 0o077):
                 raise ConfigError(
                     f"others can read or write the key file {path} (mode {stat.S_IMODE(mode):04o}): chmod 600 {path}"
                 )

@@ -5,28 +5,25 @@ Verifying decides from values only: whether a nonce is fresh and a person permit
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, NoReturn
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from edge_agent.clock import US
 from edge_agent.errors import RefusedError
 from edge_agent.model import Interval, PersonId
+from edge_agent.trust import jws
 from edge_agent.trust.age_keys import Recipient
-from edge_agent.trust.policy import Action, Person
+from edge_agent.trust.jws import MAX_TIME_S, Closed, plain_text
+from edge_agent.trust.keys import PublicKey
+from edge_agent.trust.policy import ALL_CAMERAS, Action, Person
 
 TYPE = "edge-command+jwt"
-ALGORITHM = "EdDSA"
 MAX_TOKEN_BYTES = 16 * 1024
 MAX_LIFETIME_S = 300
 LEEWAY_S = 60
@@ -34,11 +31,6 @@ LEEWAY_S = 60
 MAX_EXPORT_S = 24 * 3600
 """One command takes out at most a day of one camera: about 43 GB at 4 Mb/s, hours of an uplink; more is several
 decisions, each with its own line in the journal."""
-MAX_TIME_S = 253_402_300_800
-"""The year 10000: what calendars can still show."""
-
-_SHAPE = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
-_MAX_DIGITS = 18
 
 
 class RefusalCode(StrEnum):
@@ -55,6 +47,10 @@ class RefusalCode(StrEnum):
     BAD_ARGUMENTS = "bad_arguments"
     REPLAYED = "replayed"
     NOT_PERMITTED = "not_permitted"
+    NO_ROSTER = "no_roster"
+    ORDER_NEEDED = "order_needed"
+    BAD_ORDER = "bad_order"
+    BEYOND_ORDER = "beyond_order"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
 
 
@@ -73,32 +69,29 @@ class CommandRefusedError(RefusedError):
         self.command = command
 
 
-def _plain_text(text: str) -> str:
-    if not all(char.isprintable() for char in text):
-        raise ValueError("printable characters only, in one line")
-    return text
+MAX_ORDER_BYTES = 8 * 1024
 
 
 def _recipient(text: str) -> str:
     return str(Recipient.parse(text))
 
 
+AgeKey = Annotated[str, AfterValidator(_recipient)]
+"""`age1…`"""
+HoldId = Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")]
+"""A hold's id, or as much of its beginning as names it alone."""
+SignedOrder = Annotated[str, Field(min_length=1, max_length=MAX_ORDER_BYTES, pattern=r"^[A-Za-z0-9_.-]+$")]
+"""The order that is carried out, signed by the official (`order.py`)."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
-class _Closed(BaseModel):
-    """Nothing unknown, nothing converted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class StatusArgs(_Closed):
+class StatusArgs(Closed):
     """`status` asks nothing more."""
 
     action: ClassVar[Action] = Action.STATUS
 
 
-class ExportArgs(_Closed):
+class ExportArgs(Closed):
     """`export`: one camera, one interval [start_us, end_us), sealed to one recipient, put into one named target."""
 
     action: ClassVar[Action] = Action.EXPORT
@@ -106,11 +99,11 @@ class ExportArgs(_Closed):
     camera: Name
     start_us: int = Field(ge=0, le=MAX_TIME_S * US)
     end_us: int = Field(ge=0, le=MAX_TIME_S * US)
-    recipient: Annotated[str, AfterValidator(_recipient)]
-    """`age1…`"""
+    recipient: AgeKey
     target: Name
-    reason: Annotated[str, AfterValidator(_plain_text)] = Field(default="", max_length=500)
+    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
     """Why, in the asker's words; it stands in the journal."""
+    order: SignedOrder | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> ExportArgs:
@@ -125,11 +118,11 @@ class ExportArgs(_Closed):
         return Interval(self.start_us, self.end_us)
 
 
-Said = Annotated[str, AfterValidator(_plain_text), Field(min_length=1, max_length=200)]
-OrderNumber = Annotated[str, AfterValidator(_plain_text), Field(min_length=1, max_length=64)]
+Said = Annotated[str, AfterValidator(plain_text), Field(min_length=1, max_length=200)]
+OrderNumber = Annotated[str, AfterValidator(plain_text), Field(min_length=1, max_length=64)]
 
 
-class HoldArgs(_Closed):
+class HoldArgs(Closed):
     """`hold`: keep an interval of some cameras (or all) until it is let go, by an official's order."""
 
     action: ClassVar[Action] = Action.HOLD
@@ -142,7 +135,8 @@ class HoldArgs(_Closed):
     order_number: OrderNumber
     ordered_by: Said
     """Surname, name and patronymic of the official."""
-    reason: Annotated[str, AfterValidator(_plain_text)] = Field(default="", max_length=500)
+    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+    order: SignedOrder | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> HoldArgs:
@@ -151,25 +145,31 @@ class HoldArgs(_Closed):
         return self
 
 
-class HoldEndArgs(_Closed):
+class HoldEndArgs(Closed):
     """`hold_end`: let go what a hold keeps, by an official's order."""
 
     action: ClassVar[Action] = Action.HOLD_END
 
-    hold_id: Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")]
-    """Or as much of its beginning as names it alone."""
+    hold_id: HoldId
     order_number: OrderNumber
     ordered_by: Said
-    reason: Annotated[str, AfterValidator(_plain_text)] = Field(default="", max_length=500)
+    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+    order: SignedOrder | None = None
 
 
-class HoldsArgs(_Closed):
+class HoldsArgs(Closed):
     """`holds`: all of them, or one with what is there and what is missing of it."""
 
     action: ClassVar[Action] = Action.HOLDS
 
-    hold_id: Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")] | None = None
+    hold_id: HoldId | None = None
 
+
+_CODES = {
+    jws.Fault.MALFORMED: RefusalCode.MALFORMED,
+    jws.Fault.UNKNOWN_SIGNER: RefusalCode.UNKNOWN_PERSON,
+    jws.Fault.BAD_SIGNATURE: RefusalCode.BAD_SIGNATURE,
+}
 
 CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs
 
@@ -178,13 +178,19 @@ _ARGS: Mapping[Action, type[StatusArgs] | type[ExportArgs] | type[HoldArgs] | ty
 }
 
 
-class _Header(_Closed):
-    alg: str
-    kid: Annotated[str, Field(min_length=1, max_length=64)]
-    typ: str
+def cameras_of(args: CommandArgs) -> tuple[str, ...]:
+    """The cameras that a command concerns, as `policy.Wanted` has them."""
+    match args:
+        case ExportArgs():
+            return (args.camera,)
+        case HoldArgs():
+            return args.cameras or (ALL_CAMERAS,)
+        case HoldEndArgs():
+            return (ALL_CAMERAS,)  # the door does not know which ones the hold keeps
+    return ()
 
 
-class _Claims(_Closed):
+class _Claims(Closed):
     """Times are whole seconds since 1970 (NumericDate of RFC 7519, without its fractions)."""
 
     iss: Annotated[str, Field(max_length=64)]
@@ -233,9 +239,7 @@ def sign(
         action=args.action,
         args=args.model_dump(exclude_defaults=True),
     )
-    header = {"typ": TYPE, "kid": person_id}
-    payload = claims.model_dump_json().encode()
-    return jwt.PyJWS(algorithms=[ALGORITHM]).encode(payload, key, ALGORITHM, header).encode()
+    return jws.encode(key, TYPE, person_id, claims.model_dump_json().encode())
 
 
 def verify(
@@ -264,90 +268,33 @@ def verify(
         refuse(RefusalCode.NOT_YET, f"issued {ahead_s} s ahead of this node's clock: check both clocks")
     if claims.exp * US + leeway_s * US <= now_us:
         refuse(RefusalCode.EXPIRED, f"expired {now_us // US - claims.exp} s ago by this node's clock: sign it anew")
-    if claims.action not in Action.__members__.values():
-        known = ", ".join(Action)
+    if claims.action not in _ARGS:
+        known = ", ".join(_ARGS)
         refuse(RefusalCode.UNKNOWN_ACTION, f"this node knows no action {claims.action!r}, only: {known}")
     action = Action(claims.action)
     try:
         args = _ARGS[action].model_validate(claims.args)
     except ValidationError as error:
-        refuse(RefusalCode.BAD_ARGUMENTS, f"{action}: {_words(error)}")
+        refuse(RefusalCode.BAD_ARGUMENTS, f"{action}: {jws.mistakes(error)}")
     return SignedCommand(person.person_id, claims.aud, claims.iat * US, claims.exp * US, claims.jti, action, args)
 
 
 def _authentic(token: bytes, people: Mapping[PersonId, Person]) -> tuple[Person, bytes]:
     """Who signed, and what."""
-    if len(token) > MAX_TOKEN_BYTES:
-        raise CommandRefusedError(RefusalCode.MALFORMED, f"a command is at most {MAX_TOKEN_BYTES} bytes long")
-    parts = _SHAPE.fullmatch(token)
-    if parts is None:
-        raise CommandRefusedError(RefusalCode.MALFORMED, "not a compact JWS: three parts in base64url, joined by dots")
+
+    def key_of(name: str) -> PublicKey | None:
+        person = people.get(PersonId(name))
+        return person.public_key if person else None
+
     try:
-        header = _Header.model_validate(_strict_json(_decode(parts[1])))
-    except ValidationError as error:
-        raise CommandRefusedError(RefusalCode.MALFORMED, f"the header: {_words(error)}") from error
-    if header.alg != ALGORITHM or header.typ != TYPE:
-        raise CommandRefusedError(RefusalCode.MALFORMED, f'the header must say "alg": "{ALGORITHM}", "typ": "{TYPE}"')
-    person = people.get(PersonId(header.kid))
-    if person is None:
-        raise CommandRefusedError(RefusalCode.UNKNOWN_PERSON, f"this node knows nobody called {header.kid!r}")
-    try:
-        jws = jwt.PyJWS(algorithms=[ALGORITHM])
-        payload = jws.decode_complete(token, person.public_key.verifier(), algorithms=[ALGORITHM])["payload"]
-    except jwt.PyJWTError as error:
-        raise CommandRefusedError(
-            RefusalCode.BAD_SIGNATURE, f"the signature is not by the key this node knows of {header.kid!r}"
-        ) from error
-    return person, bytes(payload)
+        name, payload = jws.decode(token, TYPE, "a command", MAX_TOKEN_BYTES, key_of)
+    except jws.BadTokenError as error:
+        raise CommandRefusedError(_CODES[error.fault], str(error)) from error
+    return people[PersonId(name)], payload
 
 
 def _claims(payload: bytes, person: Person) -> _Claims:
     try:
-        return _Claims.model_validate(_strict_json(payload))
-    except ValidationError as error:
-        raise CommandRefusedError(RefusalCode.MALFORMED, f"the claims: {_words(error)}", person) from error
-    except CommandRefusedError as error:
-        raise CommandRefusedError(error.code, str(error), person) from error
-
-
-def _decode(segment: bytes) -> bytes:
-    try:
-        return base64.b64decode(segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise CommandRefusedError(RefusalCode.MALFORMED, "broken base64url") from error
-
-
-def _strict_json(raw: bytes) -> Any:
-    """JSON with one meaning only: UTF-8, no name twice, no fractions, no huge numbers, no half surrogates."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a name stands twice in one object")
-        return found
-
-    def whole(digits: str) -> int:
-        if len(digits) > _MAX_DIGITS:
-            raise ValueError("a number is too large")
-        return int(digits)
-
-    def never(found: str) -> NoReturn:
-        raise ValueError(f"numbers are whole, not {found[:20]}")
-
-    try:
-        text = raw.decode()
-        value = json.loads(text, object_pairs_hook=once, parse_int=whole, parse_float=never, parse_constant=never)
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        words = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise CommandRefusedError(RefusalCode.MALFORMED, f"not plain JSON: {words}") from error
-    return value
-
-
-def _words(error: ValidationError) -> str:
-    """The first mistakes, short: places and what is allowed, without the values."""
-    found = [
-        f"{'.'.join(str(step)[:40] for step in detail['loc']) or 'it'}: {detail['msg']}"
-        for detail in error.errors(include_url=False, include_input=False)[:4]
-    ]
-    return "; ".join(found)
+        return jws.parse(_Claims, payload, "the claims")
+    except jws.BadTokenError as error:
+        raise CommandRefusedError(RefusalCode.MALFORMED, str(error), person) from error

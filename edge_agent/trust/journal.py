@@ -44,6 +44,8 @@ class JournalKind(StrEnum):
     GAPS = "gaps"
     """Gaps of a camera that ended."""
     DELETION = "deletion"
+    ROSTER = "roster"
+    """A roster was installed, or refused (`docs/roster.md`)."""
     CLOCK = "clock"
     """Somebody set the node's clock."""
     SEGMENTS = "segments"

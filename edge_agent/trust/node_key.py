@@ -21,15 +21,20 @@ def node_key_path(data: Path) -> Path:
 def node_signing_key(data: Path, *, signed_before: bool = False) -> Ed25519PrivateKey:
     """The key, made when there is none yet; ConfigError when it is open to others, is no key, or can't be made.
 
-    `signed_before`: something that it signed is there already, so that a missing key is a loss, not a first start.
+    `signed_before`: it has signed something already.  Then a key that is gone or damaged is a loss, which must not end
+    the recording: a key is lent that fits nothing, so that nothing more is signed until the right one is back.
     """
     path = node_key_path(data)
-    if path.exists():
-        return load_key(path)
-    if signed_before:
-        raise ConfigError(
-            f"the node's key {path} is gone, but it has signed the journal: bring it back (docs/journal.md)"
-        )
+    try:
+        if path.exists():
+            return load_key(path)
+        if signed_before:
+            raise ConfigError(f"the node's key {path} is gone, but it has signed the journal")
+    except ConfigError as error:
+        if not signed_before:
+            raise
+        _log.critical("%s: nothing more is signed; bring the key back (docs/journal.md)", error)
+        return Ed25519PrivateKey.generate()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -19,6 +19,8 @@ from edge_agent.model import CameraId, Hold, Interval
 from edge_agent.trust.command import HoldArgs, HoldEndArgs, HoldsArgs
 from edge_agent.trust.door import Admitted
 from edge_agent.trust.journal import BadLine, JournalEntry, JournalKind, Outcome
+from edge_agent.trust.order import OrderRefusedError
+from edge_agent.trust.order import read as read_order
 from edge_agent.trust.policy import Action
 from edge_agent.uplink import words
 from edge_agent.uplink.payloads import Words
@@ -65,7 +67,11 @@ class HoldOrders:
         unknown = [camera for camera in cameras if camera not in self._known()]
         if unknown:
             raise NotFoundError(f"no camera {', '.join(unknown)} here; there are: {', '.join(self._known())}")
-        hold = _entered(admitted.command.nonce, cameras, args, admitted.person.full_name, self._clock.utc_us())
+        source = admitted.order.order_id if admitted.order else admitted.command.nonce
+        before = next((hold for hold in self._holds.all() if hold.hold_id == hold_id(source)), None)
+        if before is not None:
+            return self._held_already(before)
+        hold = _entered(source, cameras, args, admitted.person.full_name, self._clock.utc_us())
         self._holds.add(hold)
         try:
             accounts = self._accounts(hold)
@@ -96,6 +102,13 @@ class HoldOrders:
         told = [hold_json(hold) for hold in listed]
         result = {"holds": told, "unlisted": len(holds) - len(told), "held_bytes": held}
         return Done(words.holds_told(active, sum(held.values())), result)
+
+    def _held_already(self, hold: Hold) -> Done:
+        """An order that comes again changes nothing."""
+        if hold.ended_us is not None:
+            raise UsageError(f"this order made hold {hold.hold_id}, which has been ended: a new order is needed")
+        accounts = self._accounts(hold)
+        return Done(words.hold_told(hold, accounts), {"hold": hold_json(hold), **_accounts_json(accounts)})
 
     def _accounts(self, hold: Hold) -> list[Account]:
         """Of each camera, up to now."""
@@ -140,12 +153,15 @@ def restored(entries: Iterable[JournalEntry | BadLine]) -> list[Hold]:
                 case Action.HOLD, Outcome.ACCEPTED:
                     args = HoldArgs.model_validate(entry.args)
                     cameras = tuple(CameraId(name) for name in args.cameras)
-                    found[entry.ref] = _entered(entry.ref, cameras, args, entry.who, entry.at_us or 0)
+                    source = read_order(args.order).jti if args.order else entry.ref
+                    hold = _entered(source, cameras, args, entry.who, entry.at_us or 0)
+                    if all(hold.hold_id != other.hold_id for other in found.values()):  # an order may come again
+                        found[entry.ref] = hold
                 case Action.HOLD, Outcome.FAILED:
                     found.pop(entry.ref, None)
                 case Action.HOLD_END, Outcome.DONE:
                     _end(found, HoldEndArgs.model_validate(entry.args), entry)
-        except ValidationError as error:
+        except (ValidationError, OrderRefusedError) as error:
             raise ArchiveError(f"an order in the journal can't be understood: {error}") from error
     return list(found.values())
 
@@ -162,9 +178,9 @@ def _end(found: dict[str, Hold], args: HoldEndArgs, entry: JournalEntry) -> None
             )
 
 
-def _entered(nonce: str, cameras: tuple[CameraId, ...], args: HoldArgs, who: str, at_us: int) -> Hold:
+def _entered(source: str, cameras: tuple[CameraId, ...], args: HoldArgs, who: str, at_us: int) -> Hold:
     return Hold(
-        hold_id=hold_id(nonce),
+        hold_id=hold_id(source),
         cameras=cameras,
         start_us=args.start_us,
         end_us=args.end_us,

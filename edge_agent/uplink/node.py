@@ -26,7 +26,7 @@ from edge_agent.uplink.payloads import (
     node_alarm_message,
 )
 from edge_agent.uplink.sender import Sender
-from edge_agent.uplink.topics import Topics
+from edge_agent.uplink.topics import Topics, roster_topic
 
 _log = logging.getLogger(__name__)
 SESSION_S = 300
@@ -44,13 +44,18 @@ class NodeLink:
         clock: Clock,
         on_message: Callable[[Received], None],
         on_state: Callable[[LinkState], None],
+        *,
+        rosters: bool = False,
     ) -> None:
+        """`rosters`: hear the site's roster, too."""
         self._topics = topics
         self._outbox = outbox
         self._clock = clock
         self._told_state = on_state
         self._link = Link(self._settings(mqtt), clock, on_message, self._on_state)
         self._link.subscribe(topics.command)
+        if rosters:
+            self._link.subscribe(roster_topic(topics.site))
         self._sender = Sender(outbox, self._link, clock)
         self._losses = Losses()
 

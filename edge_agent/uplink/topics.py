@@ -39,6 +39,11 @@ class Address:
     request_id: str = ""
 
 
+def roster_topic(site: str) -> str:
+    """Where a site's nodes hear of their roster; ValueError for an id that could not be one."""
+    return f"{ROOT}/{_slug('site', site)}/roster"
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The topics of one node; ValueError for an id that could not be one."""

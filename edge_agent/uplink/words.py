@@ -21,6 +21,10 @@ _REFUSED = {
     RefusalCode.BAD_ARGUMENTS: "дані команди хибні",
     RefusalCode.REPLAYED: "цю команду вже було подано",
     RefusalCode.NOT_PERMITTED: "роль цієї особи такого не дозволяє",
+    RefusalCode.NO_ROSTER: "немає чинного реєстру осіб",
+    RefusalCode.ORDER_NEEDED: "потрібне підписане розпорядження посадової особи",
+    RefusalCode.BAD_ORDER: "розпорядження недійсне",
+    RefusalCode.BEYOND_ORDER: "команда виходить за межі розпорядження",
     RefusalCode.JOURNAL_UNAVAILABLE: "журнал недоступний, тому доступ закрито",
 }
 

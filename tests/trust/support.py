@@ -8,7 +8,7 @@ import hmac
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,7 +29,12 @@ NOW_US = 1_790_000_000 * US
 
 
 def somebody(person_id: str, role: Role, key: Ed25519PrivateKey) -> Person:
-    return Person(PersonId(person_id), "Шевченко", "Оксана", "Іванівна", role, public_key_of(key))
+    return person(person_id, key, role)
+
+
+def person(person_id: str, key: Ed25519PrivateKey, *roles: Role, **more: Any) -> Person:
+    """Somebody of several roles, of a time, of limits."""
+    return Person(PersonId(person_id), "Шевченко", "Оксана", "Іванівна", roles, public_key_of(key), **more)
 
 
 class _Trickle(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from edge_agent.trust.journal import Journal, JournalEntry
 from edge_agent.trust.keys import parse_public_key
 from edge_agent.trust.merkle import leaf_hash
 from edge_agent.trust.note import parse_note_key
-from edge_agent.trust.policy import Person, Role
+from edge_agent.trust.policy import POLICY, Access, Action, Person, Role
 from tests.simulators.clock import HandClock
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -29,7 +30,7 @@ def fenced(page: str, start: str) -> str:
 def test_the_example_command_verifies() -> None:
     token = re.sub(r"\s", "", fenced("commands.md", "eyJ")).encode()
     key = parse_public_key("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
-    person = Person(PersonId("o-shevchenko"), "Шевченко", "Оксана", "Іванівна", Role.ARCHIVE_OFFICER, key)
+    person = Person(PersonId("o-shevchenko"), "Шевченко", "Оксана", "Іванівна", (Role.ARCHIVE_OFFICER,), key)
     command = verify(token, {person.person_id: person}, "melitopol/node-7", 1795083300 * US)
     assert isinstance(command.args, ExportArgs)
     assert (command.args.camera, command.args.target, command.args.interval.seconds) == ("gate", "usb-disk", 300.0)
@@ -38,6 +39,24 @@ def test_the_example_command_verifies() -> None:
 def test_every_refusal_code_stands_in_the_table() -> None:
     listed = re.findall(r"^\| `([a-z_]+)` \| [^|]+ \| [^|]+ \|$", (DOCS / "commands.md").read_text(), re.MULTILINE)
     assert listed == list(RefusalCode)
+
+
+def test_the_table_of_who_may_do_what_is_the_policy() -> None:
+    lines = [line.strip("|").split("|") for line in fenced_table("roster.md", "| action | mayor")]
+    roles = [Role(cell.strip()) for cell in lines[0][1:]]
+    listed = {
+        (Action(line[0].strip(" `")), role): {Access(way) for way in cell.strip().split(", ") if way != "–"}
+        for line in lines[2:]
+        for role, cell in zip(roles, line[1:], strict=True)
+    }
+    assert set(roles) == set(Role)
+    assert listed == {(action, role): set(POLICY[action].get(role, ())) for action in Action for role in Role}
+
+
+def fenced_table(page: str, start: str) -> list[str]:
+    lines = (DOCS / page).read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(start))
+    return list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
 
 
 def test_the_example_entry_is_one(tmp_path: Path) -> None:

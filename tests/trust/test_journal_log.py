@@ -325,7 +325,7 @@ def test_a_new_key_goes_on_with_the_same_journal(node: Node) -> None:
     assert check_journal(node.path, [before], after).verdicts == (Verdict.GROWN,)
 
 
-def test_the_nodes_key_is_made_once_private_and_missed_when_it_is_gone(tmp_path: Path) -> None:
+def test_the_nodes_key_is_made_once_and_private(tmp_path: Path) -> None:
     key = node_signing_key(tmp_path)
     path = node_key_path(tmp_path)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -334,10 +334,26 @@ def test_the_nodes_key_is_made_once_private_and_missed_when_it_is_gone(tmp_path:
     with pytest.raises(ConfigError, match="chmod 600"):
         node_signing_key(tmp_path)
     path.unlink()
-    with pytest.raises(ConfigError, match="bring it back"):
-        node_signing_key(tmp_path, signed_before=True)
     create_key(path)
     assert public_key_of(node_signing_key(tmp_path)) != public_key_of(key)
+
+
+@pytest.mark.parametrize("loss", ["gone", "damaged"])
+def test_a_key_that_is_lost_signs_nothing_more_and_stops_nothing_else(node: Node, loss: str) -> None:
+    data, checkpoint = node.folder, node.folder / "journal.checkpoint"
+    first = JournalLog(Journal(node.path, HandClock()), checkpoint, ORIGIN, node_signing_key(data))
+    node.grow(3)
+    signed = str(first.checkpoint())
+    path = node_key_path(data)
+    path.unlink()
+    if loss == "damaged":
+        path.touch(mode=0o600)
+    node.grow(2)
+    lent = node_signing_key(data, signed_before=True)
+    with pytest.raises(BrokenJournalError, match="set this file aside"):
+        JournalLog(Journal(node.path, HandClock()), checkpoint, ORIGIN, lent).checkpoint()
+    assert checkpoint.read_text() == signed
+    assert loss == "damaged" or not path.exists()
 
 
 def test_the_newest_entry_of_a_kind_is_found(node: Node) -> None:

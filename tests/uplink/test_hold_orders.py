@@ -21,7 +21,9 @@ from edge_agent.trust.command import CommandArgs, CommandRefusedError, HoldArgs,
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.nonces import NonceStore
-from edge_agent.trust.policy import Access, Role
+from edge_agent.trust.order import Basis, OrderKind, Terms
+from edge_agent.trust.order import sign as sign_order
+from edge_agent.trust.policy import Access, Purpose, Role
 from edge_agent.uplink.hold_orders import MAX_HOLDS, Done, HoldOrders, restore, restored
 from edge_agent.uplink.payloads import MAX_JSON_BYTES, Reply, ReplyState, encode
 from tests.simulators.clock import HandClock
@@ -96,6 +98,43 @@ def test_a_hold_is_entered_with_its_order_and_tells_what_is_there_and_what_is_no
     assert done.said.en.endswith("There are 1 min of footage; missing: deleted 1 min")
     assert done.said.uk.endswith("Є 1 хв запису; бракує: знищено 1 хв")
     assert node.holds.held.intervals(GATE) == (there.interval.__class__(gone.start_us, there.end_us),)
+
+
+def by_the_mayor(node: Node, args: HoldArgs) -> HoldArgs:
+    """The same with the mayor's own order."""
+    basis = Basis(kind=Purpose.OWN_DECISION, number="1", date="2026-09-20")
+    terms = Terms(
+        kind=OrderKind.HOLD,
+        number=args.order_number,
+        nodes=("town/n1",),
+        cameras=args.cameras,
+        start_us=args.start_us,
+        end_us=args.end_us,
+        basis=basis,
+    )
+    order = sign_order(KEY, MAYOR, terms, node.clock.utc_us()).decode()
+    return args.model_copy(update={"order": order, "ordered_by": "Шевченко Оксана Іванівна"})
+
+
+def test_an_order_that_comes_again_makes_no_second_hold(node: Node) -> None:
+    args = by_the_mayor(node, node.order(10, 2, "gate"))
+    first, second = node.carry_out(args), node.carry_out(args)
+    assert first.result["hold"] == second.result["hold"]
+    assert len(node.holds.all()) == 1
+    assert [hold.hold_id for hold in restored(node.journal.read())] == [first.result["hold"]["hold_id"]]
+
+
+def test_a_hold_that_was_ended_is_not_made_again_by_its_old_order(node: Node) -> None:
+    args = by_the_mayor(node, node.order(10, 2, "gate"))
+    held = node.carry_out(args).result["hold"]["hold_id"]
+    node.carry_out(HoldEndArgs(hold_id=held, order_number="14-р", ordered_by="Мер Іван"))
+    admitted = node.admitted(args)
+    with pytest.raises(UsageError, match="has been ended"):
+        node.orders.carry_out(admitted)
+    node.door.outcome(admitted, False, "ended")
+    [restored_hold] = restored(node.journal.read())
+    assert restored_hold == node.holds.all()[0]
+    assert restored_hold.ended_us is not None
 
 
 def test_a_hold_of_the_future_says_so(node: Node) -> None:
