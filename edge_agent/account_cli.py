@@ -9,6 +9,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edge_agent.archive_cli import CameraArgument, ForOption, FromOption, ToOption, open_archive, timetable
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.coverage import Piece, PieceState
 from edge_agent.buffer.hours import leaf_of, prove
 from edge_agent.buffer.rebuild import Rebuilt
@@ -93,7 +94,7 @@ def rebuild(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) 
     with DataLock(settings.data_dir, clock, patience_s=0), Progress(*columns, console=progress_console()) as bar:
         task = bar.add_task("recordings", total=None)
         result = rebuild_index(
-            settings.archive_dir,
+            disks_of(settings),
             settings.index_path,
             clock,
             lambda count: bar.update(task, description=f"{count} recordings"),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.archive_alarms import ArchiveAlarms, PromiseAlarm
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
@@ -30,6 +31,7 @@ from edge_agent.clock import Clock
 from edge_agent.clock_trust import ClockStep
 from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
+from edge_agent.disk_watch import DiskWatch
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster
 from edge_agent.hearing import Hearing
@@ -99,9 +101,10 @@ class Agent:
         prepare_folders(config, staging)
         self._staging = staging
 
+        self._disks = disks_of(config)
         self._index = Index(config.index_path, clock)
-        self._ledger = Ledger(config.archive_dir, self._index, identities, clock)
-        self._library = Library(config.archive_dir, self._index, identities, clock)
+        self._ledger = Ledger(self._disks, self._index, identities, clock)
+        self._library = Library(self._disks, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
         key = node_signing_key(data, signed_before=config.checkpoint_path.exists())
         self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key)
@@ -110,9 +113,10 @@ class Agent:
         self._holds = Holds(self._documents)
         restore_holds(self._holds, self._documents, self._journal)
         rule = rule_of(config)
-        self._deleter = Deleter(config.archive_dir, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
+        self._deleter = Deleter(self._disks, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
         self._clock_watch = ClockWatch(self._documents, clock, boot_id(), self._clock_stepped)
         self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
+        self._workers = Workers(config, self._disks, identities, clock, self._events.put, lock_fd)
         self._upkeep = Upkeep(
             self._index,
             self._ledger,
@@ -121,6 +125,8 @@ class Agent:
             self._documents,
             self._journal,
             self._clock_watch,
+            self._workers,
+            DiskWatch(self._disks, self._index, self._node_alarms),
             ArchiveAlarms(self._node_alarms, rule, clock),
             clock,
         )
@@ -130,7 +136,6 @@ class Agent:
         self._door = Door(people, config.audience, self._journal, nonces, clock, zone=config.zone)
         self._rosters = roster_keeper(config, self._door, self._journal, clock)
         self._cameras = Cameras(config.camera)
-        self._workers = Workers(config, identities, clock, self._events.put, lock_fd)
         self._forecaster = Forecaster(config, self._index, self._holds.all, clock)
 
         self._node: NodeLink | None = None
@@ -168,7 +173,8 @@ class Agent:
                 Periodic("checkpoint", max(1, round(config.health_every_s)), self._sign),
                 Periodic("health", max(1, round(config.health_every_s)), self._reports.tell_health),
                 Periodic("retention", 30, self._upkeep.keep_the_promise),
-                *([Periodic("room", 2, self._look_for_room)] if rule.on_full is OnFull.STOP else []),
+                *([Periodic("room", 2, self._upkeep.look_for_room)] if rule.on_full is OnFull.STOP else []),
+                *([Periodic("disks", 2, self._upkeep.look_at_disks)] if len(self._disks) > 1 else []),
                 Periodic("refusals", 60, self._door.settle),
                 *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
                 Periodic("forecast", 5, self._look_ahead),
@@ -188,6 +194,7 @@ class Agent:
         self._deleter.finish()
         if self._deleter.must_wait():
             self._workers.wait(WAIT)
+        self._upkeep.choose_disk()
         self._workers.recorder.look()
         try:
             self._ledger.recover(unfinished)
@@ -330,9 +337,6 @@ class Agent:
             said = Said(f"Журнал вузла більше не підписується: {error}", f"The node's journal is not signed: {error}")
         self._node_alarms.set("journal_unsigned", said)
 
-    def _look_for_room(self) -> None:
-        self._upkeep.look_for_room(self._workers)
-
     def _look_ahead(self) -> None:
         self._upkeep.look_ahead(self._forecaster, self._promise_alarm)
 
@@ -349,10 +353,11 @@ class Agent:
 
 def prepare_folders(config: Config, staging: Path) -> None:
     """Make what is missing, but never a folder for an archive on a disk of its own: it may just not be mounted."""
-    if config.archive.path is not None and not config.archive_dir.is_dir():
+    absent = config.archive.path is not None and not config.archive_dir.is_dir()
+    if absent and not disks_of(config).there():
         raise ArchiveError(f"the archive's folder {config.archive_dir} is not there: is its disk mounted?")
     try:
-        for folder in (config.archive_dir, staging):
+        for folder in (staging,) if absent else (config.archive_dir, staging):
             folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ArchiveError(f"the data folder {config.data} cannot be used: {error.strerror}") from error

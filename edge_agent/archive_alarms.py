@@ -75,12 +75,13 @@ class ArchiveAlarms:
         self._taken_since = now if self._taken_since is None else self._taken_since
         if now - self._taken_since < TAKEN_S:
             return None
-        free, reserve = _gb(standing.free), _gb(self._rule.min_free)
+        disk = f" {standing.disk}" if standing.disk else ""
+        free, reserve = _gb(standing.free), _gb(standing.reserve)
         return Said(
-            f"Диск архіву заповнили інші: вільно {free} ГБ із {reserve} ГБ запасу; архів більше не поступається."
+            f"Диск архіву{disk} заповнили інші: вільно {free} ГБ із {reserve} ГБ запасу; архів більше не поступається."
             " Звільніть диск",
-            f"Others filled the archive's disk: {free} GB of the reserve of {reserve} GB are free; the archive gives no"
-            " more. Free the disk",
+            f"Others filled the archive's disk{disk}: {free} GB of the reserve of {reserve} GB are free; the archive"
+            " gives no more. Free the disk",
         )
 
 

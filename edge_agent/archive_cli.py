@@ -21,6 +21,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.export import ClipReport, plan_clip, write_clip
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.library import Library
@@ -91,7 +92,7 @@ def open_archive(path: Path, *, unseal: bool) -> Iterator[Archive]:
     identities = load_identities(config.identity_path) if unseal else []
     index = Index(config.index_path, clock, read_only=True)
     try:
-        yield Archive(config, clock, index, Library(config.archive_dir, index, identities, clock))
+        yield Archive(config, clock, index, Library(disks_of(config), index, identities, clock))
     finally:
         index.close()
 
@@ -318,6 +319,7 @@ def _print_segments(archive: Archive, segments: list[Segment], as_json: bool) ->
                     "torn": s.torn,
                     "sha256": s.sha256,
                     "path": s.path,
+                    "disk": s.disk,
                 }
                 for s in segments
             ]

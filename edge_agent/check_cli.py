@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.check import Finding, Kind, Weight
 from edge_agent.buffer.check_holds import of_holds
 from edge_agent.buffer.checkup import Checkup, Looked, still_there
@@ -61,7 +62,7 @@ def check(
 ) -> None:
     """Compare the archive with its index and its own rules; ends with 1 when something is wrong."""
     settings = load(config)
-    if not settings.archive_dir.is_dir():
+    if not disks_of(settings).there():
         raise ArchiveError(f"the archive's folder {settings.archive_dir} is not there: is its disk mounted?")
     with _lock(settings) if repair else nullcontext(), _bar() as progress:
         result = _checked(settings, deep, repair, progress)
@@ -76,7 +77,7 @@ def check(
 def _checked(config: Config, deep: bool, repair: bool, progress: Callable[[float], None]) -> _Result:
     clock = SystemClock()
     running = not repair and is_held(config.data_dir)
-    checkup = Checkup(config.archive_dir, config.index_path, _identities(config), clock)
+    checkup = Checkup(disks_of(config), config.index_path, _identities(config), clock)
 
     def look(*, deep: bool) -> Looked:
         found = checkup.look(running=running, deep=deep, progress=progress)
@@ -117,7 +118,7 @@ def _of_holds(config: Config, found: Sequence[Finding], clock: Clock) -> list[Fi
         return findings
     index = Index(config.index_path, clock, read_only=True)
     try:
-        library = Library(config.archive_dir, index, (), clock)
+        library = Library(disks_of(config), index, (), clock)
         cameras = [camera.camera_id for camera in config.camera]
         return findings + of_holds(holds, cameras, index, library, found, clock.utc_us())
     finally:

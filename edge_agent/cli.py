@@ -14,6 +14,7 @@ from edge_agent.check_cli import check
 from edge_agent.clock_cli import clock_app
 from edge_agent.config import load, schema
 from edge_agent.daemon import run
+from edge_agent.disk_cli import add_disk
 from edge_agent.forecast_cli import archive_forecast
 from edge_agent.hold_cli import hold_app
 from edge_agent.journal_cli import journal_app
@@ -38,6 +39,7 @@ keys_app.command("show")(show)
 for command in (check, coverage, proof, rebuild, rewrap):
     archive_app.command()(command)
 archive_app.command("forecast")(archive_forecast)
+archive_app.command("add-disk")(add_disk)
 app.command("plan")(plan)
 app.command("probe")(probe_command)
 

@@ -146,6 +146,15 @@ class Retention(Section):
         return self
 
 
+class ArchiveDisk(PathSection):
+    """A further disk of the archive (`docs/archive.md`, «Several disks»)."""
+
+    id: Slug
+    path: str = Field(description="folder of the archive on it, marked by `edge-agent archive add-disk`")
+    min_free: Size | None = Field(None, description="its reserve; [retention] min_free")
+    max_size: Size | None = Field(None, description="its quota; [retention] max_size")
+
+
 class Zone(Section):
     """A part of the picture that matters, as a polygon in parts of its width and height."""
 
@@ -276,6 +285,7 @@ class Config(Section):
     socket: str | None = Field(None, description="local socket; <data>/agent.sock when not given")
     health_every_s: float = Field(10, ge=1, le=3600)
     archive: Archive = Archive()
+    disk: tuple[ArchiveDisk, ...] = Field((), description="further disks of the archive")
     retention: Retention = Retention()
     mqtt: Mqtt | None = None
     camera: tuple[Camera, ...] = Field(min_length=1)
@@ -333,7 +343,7 @@ class Config(Section):
 
 def load(path: Path) -> Config:
     """Read and check a configuration, the files it names included; ConfigFileError lists all that is wrong."""
-    return load_toml(Config, path, _resolved, _too_long)
+    return load_toml(Config, path, _resolved, lambda config: [*_too_long(config), *_nested(config)])
 
 
 def schema() -> dict[str, Any]:
@@ -351,6 +361,7 @@ def _resolved(config: Config, folder: Path) -> Config:
         update={
             **top,
             "archive": config.archive.resolved(folder),
+            "disk": tuple(disk.resolved(folder) for disk in config.disk),
             "mqtt": config.mqtt.resolved(folder) if config.mqtt else None,
             "camera": tuple(camera.resolved(folder) for camera in config.camera),
             "target": tuple(target.resolved(folder) for target in config.target),
@@ -362,3 +373,16 @@ def _too_long(config: Config) -> list[Mistake]:
     if len(os.fsencode(config.socket_path)) <= MAX_SOCKET_PATH:
         return []
     return [Mistake("socket", f'"{config.socket_path}"', f"a path of at most {MAX_SOCKET_PATH} bytes: set `socket`")]
+
+
+def _nested(config: Config) -> list[Mistake]:
+    """Disks of the archive whose folders are the same, or one in the other: one would be taken for two."""
+    found = []
+    before = [("the archive's first folder", config.archive_dir.resolve())]
+    for number, disk in enumerate(config.disk, 1):
+        place, folder = f"disk {number} ({disk.id}).path", Path(disk.path).resolve()
+        for name, other in before:
+            if folder == other or folder in other.parents or other in folder.parents:
+                found.append(Mistake(place, f'"{disk.path}"', f"a folder of its own, neither in {name} nor around it"))
+        before.append((f"that of disk {number}", folder))
+    return found

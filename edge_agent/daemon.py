@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from edge_agent import __version__
+from edge_agent.archive_disks import disks_of
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Config, load
 from edge_agent.errors import ConfigError
@@ -58,7 +59,9 @@ def node_identities(config: Config, clock: Clock) -> Sequence[Identity]:
         return ()
     path = config.identity_path
     if not path.exists():
-        if config.identity_file is None and any(config.archive_dir.glob("*/*/*.mp4.age")):
+        if config.identity_file is None and any(
+            file for disk in disks_of(config) for file in disk.folder.glob("*/*/*.mp4.age")
+        ):
             raise ConfigError(f"the node's key {path} is gone but recordings sealed to it are there: bring it back")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = Identity.generate()

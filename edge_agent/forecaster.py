@@ -6,17 +6,15 @@ Owned by the agent's main thread, which it never keeps for long; `edge-agent arc
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.forecast import CameraPast, Forecast, Room, forecast, held_times
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.rates import DAY_US, HOUR_US
 from edge_agent.buffer.volumes import HISTORY_US, Volumes
 from edge_agent.clock import Clock
 from edge_agent.config import Config
-from edge_agent.errors import ArchiveError
 from edge_agent.model import CameraId, Hold, Interval, uncovered
 
 _log = logging.getLogger(__name__)
@@ -136,17 +134,11 @@ def _oldest_unheld(index: Index, camera: CameraId, holds: Sequence[Hold]) -> int
 
 
 def _room(config: Config, index: Index) -> Room:
-    keep = config.retention
-    on_disk = max(0, index.holdings().size_bytes + _free(config.archive_dir) - keep.min_free)
-    stops = keep.on_full == "stop"
-    if keep.max_size is None or keep.max_size >= on_disk:
-        return Room(on_disk, stops=stops)
-    return Room(keep.max_size, by_quota=True, beyond_quota_bytes=on_disk - keep.max_size, stops=stops)
-
-
-def _free(archive: Path) -> int:
-    try:
-        disk = os.statvfs(archive)
-    except OSError as error:
-        raise ArchiveError(f"cannot ask the disk of {archive} for its space: {error.strerror}") from error
-    return disk.f_bavail * disk.f_frsize
+    """Of all disks that are there; one that is not has no room, and is not counted."""
+    disks, held = disks_of(config), index.held_on()
+    room = beyond = 0
+    for disk in disks if len(disks) == 1 else disks.there():
+        on_disk = max(0, held.get(disk.id, (0, 0))[1] + disk.free() - disk.min_free)
+        most = on_disk if disk.max_size is None else min(on_disk, disk.max_size)
+        room, beyond = room + most, beyond + on_disk - most
+    return Room(room, by_quota=beyond > 0, beyond_quota_bytes=beyond, stops=config.retention.on_full == "stop")

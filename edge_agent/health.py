@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from edge_agent.buffer.disks import Disks
 from edge_agent.buffer.index import Holdings, Index
 from edge_agent.clock import US, Clock
 from edge_agent.errors import ArchiveError
@@ -39,18 +40,15 @@ class NodeHealth:
 class NodeProbe:
     """Looks at the machine whenever asked; one thread owns it."""
 
-    def __init__(self, archive: Path, clock: Clock) -> None:
-        self._archive = archive
+    def __init__(self, archive: Path | Disks, clock: Clock) -> None:
+        self._disks = Disks.of(archive)
         self._clock = clock
         self._started = clock.monotonic()
         psutil.cpu_percent()
 
     def look(self) -> NodeHealth:
         memory = psutil.virtual_memory()
-        try:
-            disk = psutil.disk_usage(str(self._archive))
-        except OSError as error:
-            raise ArchiveError(f"the disk of {self._archive} cannot be looked at: {error.strerror}") from error
+        total, free = self._space()
         return NodeHealth(
             uptime_s=round(self._clock.monotonic() - self._started, 1),
             cpu_percent=psutil.cpu_percent(),
@@ -58,9 +56,20 @@ class NodeProbe:
             memory_used_bytes=memory.total - memory.available,
             memory_total_bytes=memory.total,
             temperature_c=_hottest(),
-            disk_total_bytes=disk.total,
-            disk_free_bytes=disk.free,
+            disk_total_bytes=total,
+            disk_free_bytes=free,
         )
+
+    def _space(self) -> tuple[int, int]:
+        """In all and free, of the archive's disks that are there."""
+        total = free = 0
+        for disk in self._disks if len(self._disks) == 1 else self._disks.there():
+            try:
+                found = psutil.disk_usage(str(disk.folder))
+            except OSError as error:
+                raise ArchiveError(f"the disk of {disk.folder} cannot be looked at: {error.strerror}") from error
+            total, free = total + found.total, free + found.free
+        return total, free
 
 
 class ArchiveProbe:

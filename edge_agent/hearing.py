@@ -12,7 +12,15 @@ from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import EdgeError
 from edge_agent.journal_notes import GapNotes
-from edge_agent.messages import AlarmRaised, CameraChanged, CameraStats, Progress, SegmentClosed, SegmentOpened
+from edge_agent.messages import (
+    AlarmRaised,
+    CameraChanged,
+    CameraStats,
+    DiskChanged,
+    Progress,
+    SegmentClosed,
+    SegmentOpened,
+)
 from edge_agent.model import CameraFault, CameraState, GapCause
 from edge_agent.reports import Reports
 from edge_agent.upkeep import Upkeep
@@ -64,6 +72,8 @@ class Hearing:
                 for alarm in self._cameras.recorder_says(message):
                     self._reports.tell_alarm(alarm)
                 self._reports.tell_camera(camera)
+            case DiskChanged(disk=disk, words=words):
+                self._upkeep.disk_changed(disk, words)
             case CameraStats():
                 self._cameras.recorder_counts(message)
             case Progress(dropped=dropped) if dropped:
@@ -81,6 +91,7 @@ class Hearing:
     def recorder_ended(self, code: int) -> None:
         """Nothing is recorded until its successor speaks; what it left is entered."""
         self._cameras.recorder_died()
+        self._upkeep.recorder_ended()
         self._ledger.recover_open()
         for camera in self._config.camera:
             self._ledger.lost(camera.camera_id, Loss(GapCause.PROCESS, f"the recorder ended ({code})"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_agent.archive_disks import disks_of
 from edge_agent.at_node import KeyOption, PassphraseOption, PersonOption, order, said
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
@@ -124,7 +125,7 @@ def _told(config: Config, args: HoldsArgs, as_json: bool) -> None:
 
 
 def _orders(config: Config, holds: Holds, index: Index, clock: Clock) -> HoldOrders:
-    library = Library(config.archive_dir, index, (), clock)
+    library = Library(disks_of(config), index, (), clock)
     return HoldOrders((camera.camera_id for camera in config.camera), holds, index, library, clock)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from edge_agent.archive_cli import Archive, ForOption, FromOption, ToOption
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.library import Library
@@ -77,7 +78,10 @@ def _drop(
     with DataLock(settings.data_dir, clock, patience_s=0):
         old = old_identity(settings.identity_path, Recipient.parse(recipient))
         others = [one for one in load_identities(settings.identity_path) if one != old]
-        for path in _sealed_to(settings.archive_dir, old, others):
+        disks = disks_of(settings)
+        for place, fault in disks.absent().items() if settings.disk else ():
+            raise UsageError(f"what is on disk {place or 'the first'} may open with this key alone: {fault}")
+        for path in (path for disk in disks for path in _sealed_to(disk.folder, old, others)):
             raise UsageError(f"{path}, and perhaps more, opens with this key alone: wait until it went, or rewrap it")
         _journal(settings, "drop", {"recipient": recipient}, outcome=Outcome.ACCEPTED)
         drop(settings.identity_path, old.recipient)
@@ -115,7 +119,7 @@ def rewrap(
         raise UsageError("the node has no key to open them: name the city's with --identity")
     index = RewrapIndex(settings.index_path, clock)
     try:
-        archive = Archive(settings, clock, index, Library(settings.archive_dir, index, (), clock))
+        archive = Archive(settings, clock, index, Library(disks_of(settings), index, (), clock))
         if (start is None and end is None and length is None) == (hold is None):
             raise UsageError("say which recordings: either --hold, or --from with --to or --for")
         wanted = list(_of_hold(archive, hold) if hold else _of_interval(archive, camera, start, length, end))
@@ -128,13 +132,19 @@ def rewrap(
             args |= {"recipients": [str(one) for one in recipients]}
             _journal(settings, "rewrap", args, reason, kind=JournalKind.REWRAPPED, outcome=Outcome.ACCEPTED)
 
-        with Rewrapper(settings.archive_dir, index, identities, recipients, tell) as work:
-            for segment in wanted:
-                try:
-                    work.rewrap(segment)
-                    done["rewrapped"] += 1
-                except (ArchiveError, NotFoundError) as error:
-                    problems.append(str(error))
+        disks = disks_of(settings)
+        for place in sorted({segment.disk for segment in wanted}):
+            if fault := disks.fault(place):
+                count = sum(segment.disk == place for segment in wanted)
+                problems.append(f"{count} recordings on disk {place or 'the first'}: {fault}")
+                continue
+            with Rewrapper(disks.get(place).folder, index, identities, recipients, tell) as work:
+                for segment in (segment for segment in wanted if segment.disk == place):
+                    try:
+                        work.rewrap(segment)
+                        done["rewrapped"] += 1
+                    except (ArchiveError, NotFoundError) as error:
+                        problems.append(str(error))
     finally:
         index.close()
     if as_json:

@@ -57,6 +57,15 @@ class SegmentClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskChanged:
+    """A disk of an archive with several is set aside because it failed; or, without words, it is used again."""
+
+    disk: str
+    words: str
+    kind: Literal["disk"] = "disk"
+
+
+@dataclass(frozen=True, slots=True)
 class CameraStats:
     """What came from a camera since the last such message."""
 
@@ -106,7 +115,9 @@ class ExportStep:
     kind: Literal["export"] = "export"
 
 
-Message = CameraChanged | SegmentOpened | SegmentClosed | CameraStats | AlarmRaised | Progress | ExportStep
+Message = (
+    CameraChanged | SegmentOpened | SegmentClosed | DiskChanged | CameraStats | AlarmRaised | Progress | ExportStep
+)
 
 _adapter: TypeAdapter[Message] = TypeAdapter(
     Annotated[Message, Field(discriminator="kind")],

@@ -120,7 +120,7 @@ class Segment:
 
     camera: CameraId
     path: str
-    """Relative to the archive's folder."""
+    """Relative to the folder of the archive on its disk; no two disks have the same."""
     start_us: int
     end_us: int
     size_bytes: int
@@ -133,6 +133,8 @@ class Segment:
     """Pictures that were recorded although something of them was lost on their way; None when that is not known."""
     clock: ClockTrust | None = None
     """None when that is not known."""
+    disk: str = ""
+    """The id of the disk that it is on; empty: the archive's first."""
 
     @property
     def interval(self) -> Interval:

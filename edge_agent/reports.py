@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from edge_agent import __version__
+from edge_agent.archive_disks import disks_of
 from edge_agent.buffer.index import Index
 from edge_agent.cameras import Cameras
 from edge_agent.clock import Clock
@@ -37,7 +38,7 @@ class Reports:
         self._node_alarms, self._node, self._clock = node_alarms, node, clock
         self.checkpoint: str | None = None
         """The journal's newest, as the agent signed it."""
-        self._probe = NodeProbe(config.archive_dir, clock)
+        self._probe = NodeProbe(disks_of(config), clock)
         self._archive_probe = ArchiveProbe(index, clock)
 
     def health(self) -> Health:

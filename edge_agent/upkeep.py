@@ -21,6 +21,7 @@ from edge_agent.buffer.retention import Deleter, Swept
 from edge_agent.clock import Clock
 from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
+from edge_agent.disk_watch import DiskWatch
 from edge_agent.errors import EdgeError
 from edge_agent.forecaster import Forecaster
 from edge_agent.notes import note
@@ -47,12 +48,15 @@ class Upkeep:
         documents: Documents,
         journal: Journal,
         clock_watch: ClockWatch,
+        workers: Workers,
+        disk_watch: DiskWatch,
         archive_alarms: ArchiveAlarms,
         clock: Clock,
     ) -> None:
         self._index, self._ledger, self._deleter = index, ledger, deleter
         self._holds, self._documents, self._journal = holds, documents, journal
         self._clock_watch, self._archive_alarms, self._clock = clock_watch, archive_alarms, clock
+        self._workers, self._disk_watch = workers, disk_watch
         self._swept = Swept()
         self.more_to_sweep = False
         """There was not time for all that is due; `sweep` again soon."""
@@ -71,6 +75,7 @@ class Upkeep:
             self.sweep()
         finally:
             self.journal_swept()
+            self.choose_disk()
             self._archive_alarms.look(self._deleter.standing(clock_trusted=self._clock_watch.trusted))
 
     def look_at_the_clock(self) -> None:
@@ -93,12 +98,33 @@ class Upkeep:
             args |= {"freed_bytes": swept.freed_bytes, "holds": list(swept.holds)}
             note(self._journal, JournalEntry(JournalKind.DELETION, Outcome.DONE, reason=reason, args=args))
 
-    def look_for_room(self, workers: Workers) -> None:
+    def look_for_room(self) -> None:
         """With `on_full = "stop"`: tell the recorder when to wait and when to go on."""
         wait = self._deleter.must_wait()
-        if wait != workers.waiting:
+        if wait != self._workers.waiting:
             _log.warning("recording %s", "waits: no room" if wait else "goes on: there is room again")
-            workers.wait(WAIT if wait else "")
+            self._workers.wait(WAIT if wait else "")
+
+    def look_at_disks(self) -> None:
+        """With several disks: which of them are there."""
+        for disk in self._disk_watch.look():
+            _log.warning("%s of the archive is there again", disk.name)
+            self._ledger.disk_came(disk)
+            self.auditing = True
+            self.choose_disk()
+
+    def choose_disk(self) -> None:
+        """Tell the recorder which disk is to be used first."""
+        self._workers.use_disks(self._deleter.in_turn(clock_trusted=self._clock_watch.trusted))
+
+    def disk_changed(self, disk: str, words: str) -> None:
+        """The recorder set a disk aside, or (without words) uses it again."""
+        self._disk_watch.heard(disk, words)
+        self.look_at_disks()
+
+    def recorder_ended(self) -> None:
+        """Its successor sees for itself which disks fail."""
+        self._disk_watch.forget()
 
     def look_ahead(self, forecaster: Forecaster, alarm: PromiseAlarm) -> None:
         if forecaster.turn(clock_trusted=self._clock_watch.trusted):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge_agent.buffer.disks import Disks
 from edge_agent.capture.alarms import Region
 from edge_agent.capture.gate import ORDER, Order
 from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
@@ -32,18 +33,19 @@ class Workers:
     def __init__(
         self,
         config: Config,
+        disks: Disks,
         identities: Sequence[Identity],
         clock: Clock,
         tell: Callable[[Heard | Ended], None],
         lock_fd: int,
     ) -> None:
-        self._config, self._identities, self._clock = config, identities, clock
+        self._config, self._disks, self._identities, self._clock = config, disks, identities, clock
         self._tell, self._lock_fd = tell, lock_fd
         # Read once: a secret that vanishes later must not end the recording of all cameras.
         self._passwords = {
             camera.id: read_secret(camera.password_file) for camera in config.camera if camera.password_file
         }
-        self._wait = ""
+        self._wait, self._in_turn = "", tuple[str, ...]()
         self.recorder = Keeper(self._start_recorder, clock)
         self.watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
         self.exporter: Child | None = None
@@ -61,8 +63,17 @@ class Workers:
     def wait(self, why: str) -> None:
         """Let the recorder wait, now and after each start of it; empty: it goes on."""
         self._wait = why
+        self._order()
+
+    def use_disks(self, in_turn: tuple[str, ...]) -> None:
+        """Which disks the recorder is to try, the first one first."""
+        if in_turn != self._in_turn:
+            self._in_turn = in_turn
+            self._order()
+
+    def _order(self) -> None:
         if self.recorder.child is not None:
-            self.recorder.child.order(ORDER.encode(Order(why)))
+            self.recorder.child.order(ORDER.encode(Order(self._wait, self._in_turn)))
 
     def progressed(self, child: str) -> None:
         """It gave a sign of life."""
@@ -89,6 +100,7 @@ class Workers:
             target=target,
             staging_dir=str(staging),
             name=_clip_name(self._config, CameraId(args.camera), args.interval, release.id),
+            more_disks=self._disks.but_first(),
         )
         self.exporter = self._child(EXPORTER, "edge_agent.uplink.exporter", EXPORTER_JOB.encode(job))
 
@@ -124,6 +136,8 @@ class Workers:
             segment_s=self._config.archive.segment_s,
             flush_s=self._config.archive.flush_s,
             wait=self._wait,
+            more_disks=self._disks.but_first(),
+            disks=self._in_turn,
         )
         return self._child(RECORDER, "edge_agent.capture.recorder", RECORDER_JOB.encode(job))
 

@@ -15,7 +15,7 @@ from edge_agent.uplink.payloads import NodeAlarmMessage, decode, encode, node_al
 from edge_agent.uplink.topics import Topics
 from tests.simulators.clock import HandClock
 
-GOOD = Standing(waiting=False, stuck=False, taken=False, holds_known=True, free=5 * 10**9)
+GOOD = Standing(waiting=False, stuck=False, taken=False, holds_known=True, free=5 * 10**9, reserve=10**9)
 
 
 class Told:

@@ -65,6 +65,7 @@ class Kind(StrEnum):
 
     INDEX_MISSING = "index-missing"
     INDEX_DAMAGED = "index-damaged"
+    DISK_MISSING = "disk-missing"
     FILE_MISSING = "file-missing"
     SIZE_CHANGED = "size-changed"
     CONTENT_CHANGED = "content-changed"
@@ -110,6 +111,12 @@ RULES: Mapping[Kind, Rule] = {
         Weight.FAULT,
         "the index is damaged: what it says can't be relied on",
         "makes it again from the files and what can still be read of it (`archive rebuild`); the old one stays beside",
+    ),
+    Kind.DISK_MISSING: Rule(
+        Weight.FAULT,
+        "a disk of the archive is not there: nothing on it can be read, nothing of it is deleted, until it is back",
+        "",
+        9,
     ),
     Kind.FILE_MISSING: Rule(
         Weight.LOSS,

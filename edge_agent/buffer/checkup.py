@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_agent.buffer import day_log
 from edge_agent.buffer.check import Entry, Finding, Kind, Row, Shape, of_contents, recorded_digest, survey
+from edge_agent.buffer.disks import MARKER, Disk, Disks
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.rebuild import rebuild
@@ -43,15 +45,28 @@ class Looked:
 class Checkup:
     """One archive and its index, which may be missing; `progress` hears the part done, 0 … 1."""
 
-    def __init__(self, root: Path, index_path: Path, identities: Sequence[Identity], clock: Clock) -> None:
-        self._root = root
+    def __init__(self, archive: Path | Disks, index_path: Path, identities: Sequence[Identity], clock: Clock) -> None:
+        self._disks = Disks.of(archive)
         self._index_path = index_path
         self._identities = identities
         self._clock = clock
 
     def look(self, *, running: bool, deep: bool, progress: Callable[[float], None]) -> Looked:
         """Everything there is; `deep` reads every file, otherwise only names and outsides are looked at."""
+        absent = self._disks.absent() if len(self._disks) > 1 else {}
+        if len(absent) == len(self._disks):
+            raise ArchiveError("; ".join(absent.values()))
         rows, receipts, findings = self._indexed()
+        gone: Counter[str] = Counter()
+        for known in rows.values():
+            for path, row in list(known.items()):
+                if row.segment.disk in absent or not self._disks.has(row.segment.disk):
+                    gone[row.segment.disk] += 1
+                    del known[path]
+        findings += [
+            Finding(Kind.DISK_MISSING, disk or "the first disk", f"{gone[disk]} recordings: {self._disks.fault(disk)}")
+            for disk in sorted({*absent, *gone})
+        ]
         by_camera, foreign = self._walk()
         findings += survey(foreign, {}, (), {}, running=running)
         cameras = sorted({*by_camera, *rows})
@@ -78,7 +93,7 @@ class Checkup:
     def repair(self, findings: Sequence[Finding]) -> None:
         """Put right what `check.RULES` says that a repair does; ArchiveError when the disk refuses."""
         if any(finding.kind in _INDEX_GONE for finding in findings):
-            rebuild(self._root, self._index_path, self._clock)
+            rebuild(self._disks, self._index_path, self._clock)
         index = Index(self._index_path, self._clock)
         try:
             for finding in findings:
@@ -87,10 +102,10 @@ class Checkup:
                 elif finding.kind is Kind.NOT_LOGGED:
                     self._log_again(finding.path, index)
             index.gone(
-                [(s, reason) for s, reason in index.doomed() if not (self._root / s.path).exists()],
+                [(s, reason) for s, reason in index.doomed() if self._is_gone(s)],
                 self._clock.utc_us(),
             )
-            ledger = Ledger(self._root, index, self._identities, self._clock)
+            ledger = Ledger(self._disks, index, self._identities, self._clock)
             ledger.recover(ledger.reconcile())
             while ledger.audit(1.0):
                 pass
@@ -118,39 +133,51 @@ class Checkup:
             return {}, {}, [Finding(Kind.INDEX_DAMAGED, path.name, str(error))]
         return rows, receipts, []
 
+    def _is_gone(self, segment: Segment) -> bool:
+        return not self._disks.fault(segment.disk) and not self._disks.path(segment).exists()
+
+    def _there(self) -> list[Disk]:
+        return self._disks.there() if len(self._disks) > 1 else list(self._disks)
+
     def _walk(self) -> tuple[dict[CameraId, list[Entry]], list[Entry]]:
         """The cameras' files, and what else is there; foreign folders are not gone into."""
         by_camera: dict[CameraId, list[Entry]] = {}
         foreign: list[Entry] = []
-        for camera in self._entries(""):
-            if camera.shape is not Shape.FOLDER or not is_day_folder(f"{camera.path}/2000-01-01"):
-                foreign.append(camera)
-                continue
-            kept = by_camera.setdefault(CameraId(camera.path), [])
-            for day in self._entries(camera.path):
-                if day.shape is Shape.FOLDER and is_day_folder(day.path):
-                    kept += self._entries(day.path)
-                else:
-                    foreign.append(day)
+        for disk in self._there():
+            for camera in self._entries(disk.folder, ""):
+                if camera.path == MARKER and disk.id:
+                    continue
+                if camera.shape is not Shape.FOLDER or not is_day_folder(f"{camera.path}/2000-01-01"):
+                    foreign.append(camera)
+                    continue
+                kept = by_camera.setdefault(CameraId(camera.path), [])
+                for day in self._entries(disk.folder, camera.path):
+                    if day.shape is Shape.FOLDER and is_day_folder(day.path):
+                        kept += self._entries(disk.folder, day.path)
+                    else:
+                        foreign.append(day)
         return by_camera, foreign
 
     def _lines(self, entries: Sequence[Entry]) -> dict[str, day_log.Line]:
         """What the day logs of these files' folders say, by path."""
         folders = {entry.path.rpartition("/")[0] for entry in entries}
         return {
-            f"{folder}/{name}": line for folder in folders for name, line in day_log.read(self._root / folder).items()
+            f"{folder}/{name}": line
+            for disk in self._there()
+            for folder in folders
+            for name, line in day_log.read(disk.folder / folder).items()
         }
 
-    def _entries(self, folder: str) -> Iterator[Entry]:
+    def _entries(self, root: Path, folder: str) -> Iterator[Entry]:
         try:
-            with os.scandir(self._root / folder) as entries:
+            with os.scandir(root / folder) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
         except FileNotFoundError:
             if not folder:
-                raise ArchiveError(f"the archive's folder {self._root} is not there: is its disk mounted?") from None
+                raise ArchiveError(f"the archive's folder {root} is not there: is its disk mounted?") from None
             return
         except OSError as error:
-            raise ArchiveError(f"{self._root / folder} cannot be read: {error.strerror}") from error
+            raise ArchiveError(f"{root / folder} cannot be read: {error.strerror}") from error
         for entry in listed:
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -178,7 +205,7 @@ class Checkup:
             yield Finding(kind, entry.path, _inside_words(inside))
 
     def _digest(self, path: str) -> str:
-        fd = os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(self._file(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
             digest = hashlib.sha256()
             while block := file.read(_READ_BYTES):
@@ -189,7 +216,7 @@ class Checkup:
 
     def _examined(self, path: str) -> Examined | str | None:
         try:
-            examined = examine(self._root, path, self._identities)
+            examined = examine(self._folder_of(path), path, self._identities)
         except NoIdentityError:
             return None
         except ArchiveError as error:
@@ -199,17 +226,24 @@ class Checkup:
     def _mark_again(self, path: str, index: Index) -> None:
         for segment in index.by_path([path]):
             if self._is_recorded(segment):  # when it was changed is evidence
-                mark(self._root / path, segment.end_us, TORN_MODE if segment.torn else WHOLE_MODE)
+                mark(self._disks.path(segment), segment.end_us, TORN_MODE if segment.torn else WHOLE_MODE)
 
     def _is_recorded(self, segment: Segment) -> bool:
         try:
             return segment.sha256 is None or self._digest(segment.path) == segment.sha256
         except OSError as error:
-            raise ArchiveError(f"{self._root / segment.path} cannot be read: {error.strerror}") from error
+            raise ArchiveError(f"{self._disks.path(segment)} cannot be read: {error.strerror}") from error
 
     def _log_again(self, path: str, index: Index) -> None:
         for segment in index.by_path([path]):
-            enter(self._root / path, segment)
+            enter(self._disks.path(segment), segment)
+
+    def _folder_of(self, path: str) -> Path:
+        """Of the archive, on the disk where the file is; the first one's where it is on none."""
+        return (self._disks.find(path) or next(iter(self._disks))).folder
+
+    def _file(self, path: str) -> Path:
+        return self._folder_of(path) / path
 
 
 def still_there(first: Looked, second: Looked) -> Looked:

@@ -22,7 +22,7 @@ __all__ = ["COLUMNS", "DeleteReason", "Holdings", "Index", "Receipt", "segment_o
 _REPLACE = (
     " ON CONFLICT (camera, start_us, sequence) DO UPDATE SET end_us = excluded.end_us,"
     " size_bytes = excluded.size_bytes, frames = excluded.frames, sha256 = excluded.sha256, torn = excluded.torn,"
-    " damaged = excluded.damaged, clock = excluded.clock"
+    " damaged = excluded.damaged, clock = excluded.clock, disk = excluded.disk"
 )
 
 
@@ -91,12 +91,12 @@ class Index(IndexMarks, IndexPast):
         with self._errors():
             return self._db.execute(query, (camera, interval.start_us, interval.end_us)).fetchall()
 
-    def beginning(self, camera: CameraId, interval: Interval) -> dict[tuple[int, int], int]:
-        """Every known file that begins in the interval, doomed ones included: start and sequence → size in bytes."""
-        query = "SELECT start_us, sequence, size_bytes FROM segment WHERE camera = ? AND start_us >= ? AND start_us < ?"
+    def beginning(self, camera: CameraId, interval: Interval) -> dict[tuple[int, int], str]:
+        """Every known file that begins in the interval, doomed ones included: start and sequence → its disk."""
+        query = "SELECT start_us, sequence, disk FROM segment WHERE camera = ? AND start_us >= ? AND start_us < ?"
         with self._errors():
             rows = self._db.execute(query, (camera, interval.start_us, interval.end_us))
-            return {(start_us, sequence): size for start_us, sequence, size in rows}
+            return {(start_us, sequence): disk for start_us, sequence, disk in rows}
 
     def paths(self) -> dict[str, int]:
         """Every known file with its size in bytes, doomed ones included; as long as the archive is large."""
@@ -151,6 +151,17 @@ class Index(IndexMarks, IndexPast):
         with self._errors():
             return Holdings(*self._db.execute(query, (camera,)).fetchone())
 
+    def held_on(self) -> dict[str, tuple[int, int]]:
+        """Files and bytes by disk, of those that hold any; kept by triggers."""
+        with self._errors():
+            rows = self._db.execute("SELECT disk, files, size_bytes FROM disk WHERE files > 0")
+            return {disk: (files, size) for disk, files, size in rows}
+
+    def moved(self, paths: Iterable[str], disk: str) -> None:
+        """Somebody moved these files to another disk."""
+        with self._transaction() as db:
+            db.executemany(f"UPDATE segment SET disk = ? WHERE {KEY}", [(disk, *key_of(path)) for path in paths])
+
     def last_end_us(self, camera: CameraId, before_us: int | None = None) -> int | None:
         """End of the newest known time of a camera, recorded or accounted for as a gap; of what began before then."""
         if before_us is None:
@@ -178,7 +189,7 @@ class Index(IndexMarks, IndexPast):
         """Deletions that were begun and not finished, with their reasons."""
         query = f"SELECT {COLUMNS}, doomed FROM segment WHERE doomed IS NOT NULL"
         with self._errors():
-            return [(segment_of(row), row[10]) for row in self._db.execute(query)]
+            return [(segment_of(row), row[11]) for row in self._db.execute(query)]
 
     def gone(self, deleted: Iterable[tuple[Segment, str]], at_us: int) -> None:
         """Last step of a deletion: the files are gone; the rows become receipts."""
@@ -187,7 +198,7 @@ class Index(IndexMarks, IndexPast):
             return
         with self._transaction() as db:
             db.executemany(
-                "INSERT INTO receipt SELECT camera, start_us, sequence, end_us, size_bytes, sha256, batch, ?, ?"
+                "INSERT INTO receipt SELECT camera, start_us, sequence, end_us, size_bytes, sha256, batch, ?, ?, disk"
                 f" FROM segment WHERE {KEY}",
                 rows,
             )

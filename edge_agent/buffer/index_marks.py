@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from edge_agent.buffer.index_facts import IndexFacts
 from edge_agent.buffer.index_rows import COLUMNS, KEY, key_of, segment_of
 from edge_agent.buffer.promise import DAY_US, UNDATED, Aged
@@ -30,14 +32,17 @@ class IndexMarks(IndexFacts):
             rows = self._db.execute("SELECT camera FROM camera WHERE files > 0 ORDER BY camera")
             return [CameraId(row[0]) for row in rows]
 
-    def by_age(self, camera: CameraId, after: Place, limit: int) -> list[Aged]:
-        """A camera's recordings by age mark, from behind `after`; doomed ones are gone already."""
+    def by_age(self, camera: CameraId, after: Place, limit: int, disks: Collection[str] | None = None) -> list[Aged]:
+        """A camera's recordings by age mark, from behind `after`, on these disks (None: all); doomed ones are gone
+        already."""
+        on_disks = "" if disks is None else f" AND disk IN ({', '.join('?' * len(disks))})"
         query = (
             f"SELECT {COLUMNS}, age_us FROM segment WHERE camera = ? AND (age_us, start_us, sequence) > (?, ?, ?)"
-            " AND doomed IS NULL ORDER BY age_us, start_us, sequence LIMIT ?"
+            f" AND doomed IS NULL{on_disks} ORDER BY age_us, start_us, sequence LIMIT ?"
         )
         with self._errors():
-            return [Aged(segment_of(row), row[10]) for row in self._db.execute(query, (camera, *after, limit))]
+            rows = self._db.execute(query, (camera, *after, *(disks or ()), limit))
+            return [Aged(segment_of(row), row[11]) for row in rows]
 
     def last_dated_us(self) -> int:
         """The latest age mark that is a date; 0 when there is none."""
@@ -63,17 +68,20 @@ class IndexMarks(IndexFacts):
         self._undated = UNDATED
         return changed
 
-    def came_and_went(self, since_us: int, until_us: int) -> tuple[int, int]:
-        """Bytes that were recorded, and that went for want of space, in this time."""
-        recorded = "SELECT coalesce(sum(size_bytes), 0) FROM segment WHERE camera = ? AND end_us > ? AND end_us <= ?"
+    def came_and_went(self, since_us: int, until_us: int, disk: str) -> tuple[int, int]:
+        """Bytes that were recorded on a disk, and that went from it for want of space, in this time."""
+        recorded = (
+            "SELECT coalesce(sum(size_bytes), 0) FROM segment"
+            " WHERE camera = ? AND end_us > ? AND end_us <= ? AND disk = ?"
+        )
         freed = (
             "SELECT coalesce(sum(size_bytes), 0) FROM receipt"
-            " WHERE deleted_us > ? AND deleted_us <= ? AND reason = 'space'"
+            " WHERE deleted_us > ? AND deleted_us <= ? AND reason = 'space' AND disk = ?"
         )
         cameras = self.recorded_cameras()
         with self._errors():
-            came = [self._db.execute(recorded, (camera, since_us, until_us)).fetchone()[0] for camera in cameras]
-            return sum(came), int(self._db.execute(freed, (since_us, until_us)).fetchone()[0])
+            came = [self._db.execute(recorded, (camera, since_us, until_us, disk)).fetchone()[0] for camera in cameras]
+            return sum(came), int(self._db.execute(freed, (since_us, until_us, disk)).fetchone()[0])
 
     def size_within(self, camera: CameraId, interval: Interval) -> int:
         """Bytes of the recordings that overlap the interval."""

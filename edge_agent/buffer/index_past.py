@@ -15,7 +15,8 @@ from edge_agent.model import CameraId, Interval, Segment
 HOUR_US = DAY_US // 24
 _ENDED = "WHERE camera IN (SELECT camera FROM camera) AND end_us >= ?1 AND end_us < ?2"
 """By the index of each camera."""
-_RECEIPT = "camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL"
+_RECEIPT = "camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL, disk"
+_REWRAPPED = "camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL, ''"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class IndexPast(IndexFacts):
         )
         with self._errors():
             rows = self._db.execute(query, (camera, interval.start_us, interval.end_us))
-            return [Receipt(segment_of(row), row[10], row[11]) for row in rows]
+            return [Receipt(segment_of(row), row[11], row[12]) for row in rows]
 
     def deleted_spans(self, camera: CameraId, interval: Interval) -> list[tuple[int, int, str, int]]:
         """Start, end, reason and time of deletion, of the same recordings as `receipts`."""
@@ -90,7 +91,7 @@ class IndexPast(IndexFacts):
         )
         bounds = ((day - 1) * DAY_US - 1, day * DAY_US, (day + 1) * DAY_US)
         with self._errors():
-            return [Receipt(segment_of(row), row[10], row[11]) for row in self._db.execute(query, (camera, *bounds))]
+            return [Receipt(segment_of(row), row[11], row[12]) for row in self._db.execute(query, (camera, *bounds))]
 
     def past_days(self, deleted_before_us: int) -> Iterator[int]:
         """UTC days of which receipts are left, all older than that, and no recording."""
@@ -160,10 +161,9 @@ class IndexPast(IndexFacts):
         """The hashed recordings of a batch in the order of its leaves, those that went included; None: in none yet."""
         where = "AND batch IS ?3 AND sha256 IS NOT NULL"
         query = (
-            "SELECT camera, start_us, sequence, end_us, size_bytes, NULL, sha256, 0, NULL, NULL"
-            f" FROM segment {_ENDED} {where} UNION ALL"
+            f"SELECT {_RECEIPT} FROM segment {_ENDED} {where} UNION ALL"
             f" SELECT {_RECEIPT} FROM receipt WHERE end_us >= ?1 AND end_us < ?2 {where} UNION ALL"
-            f" SELECT {_RECEIPT} FROM rewrapped WHERE end_us >= ?1 AND end_us < ?2 {where} ORDER BY 1, 2, 3"
+            f" SELECT {_REWRAPPED} FROM rewrapped WHERE end_us >= ?1 AND end_us < ?2 {where} ORDER BY 1, 2, 3"
         )
         with self._errors():
             rows = self._db.execute(query, (hour_us, hour_us + HOUR_US, batch))

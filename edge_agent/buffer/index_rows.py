@@ -9,14 +9,14 @@ from edge_agent.buffer.segments import SegmentName
 from edge_agent.errors import ArchiveError
 from edge_agent.model import ClockTrust, Segment
 
-COLUMNS = "camera, start_us, sequence, end_us, size_bytes, frames, sha256, torn, damaged, clock"
+COLUMNS = "camera, start_us, sequence, end_us, size_bytes, frames, sha256, torn, damaged, clock, disk"
 """Of a segment's row, as `segment_of` reads it."""
 KEY = "camera = ? AND start_us = ? AND sequence = ?"
 
 
 def segment_of(row: Sequence[Any]) -> Segment:
     """From a row of `COLUMNS`; more columns after them do not matter."""
-    camera, start_us, sequence, end_us, size_bytes, frames, sha256, torn, damaged, clock = row[:10]
+    camera, start_us, sequence, end_us, size_bytes, frames, sha256, torn, damaged, clock, disk = row[:11]
     return Segment(
         camera,
         str(SegmentName(camera, start_us, sequence)),
@@ -28,13 +28,14 @@ def segment_of(row: Sequence[Any]) -> Segment:
         bool(torn),
         damaged,
         None if clock is None else ClockTrust(clock),
+        disk,
     )
 
 
 def row_of(segment: Segment) -> tuple[object, ...]:
     """A row of `COLUMNS`."""
     digest = None if segment.sha256 is None else bytes.fromhex(segment.sha256)
-    facts = (segment.frames, digest, int(segment.torn), segment.damaged, segment.clock)
+    facts = (segment.frames, digest, int(segment.torn), segment.damaged, segment.clock, segment.disk)
     return (*key_of(segment.path), segment.end_us, segment.size_bytes, *facts)
 
 

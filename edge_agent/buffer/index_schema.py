@@ -1,4 +1,4 @@
-"""The index's tables (`docs/archive.md`), and how an index of the first version becomes one of this."""
+"""The index's tables (`docs/archive.md`), and how an older index becomes one of this version."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS segment (
     batch INTEGER,
     doomed TEXT,
     mark_us INTEGER,
+    disk TEXT NOT NULL DEFAULT '',
     age_us INTEGER AS (coalesce(mark_us,
         CASE WHEN clock IN ('free', 'carried') OR end_us < {earliest_us} THEN {undated} ELSE end_us END)) VIRTUAL,
     PRIMARY KEY (camera, start_us, sequence)
@@ -39,6 +40,11 @@ CREATE TABLE IF NOT EXISTS camera (
     longest_us INTEGER NOT NULL DEFAULT 0,
     since_us INTEGER,
     until_us INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS disk (
+    disk TEXT PRIMARY KEY,
+    files INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gap (
     camera TEXT NOT NULL,
@@ -62,7 +68,8 @@ CREATE TABLE IF NOT EXISTS receipt (
     sha256 BLOB,
     batch INTEGER,
     reason TEXT NOT NULL,
-    deleted_us INTEGER NOT NULL
+    deleted_us INTEGER NOT NULL,
+    disk TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS rolled (
     camera TEXT NOT NULL,
@@ -134,16 +141,29 @@ END;
 CREATE TRIGGER IF NOT EXISTS segment_goes AFTER DELETE ON segment BEGIN
     UPDATE camera SET files = files - 1, size_bytes = size_bytes - OLD.size_bytes WHERE camera = OLD.camera;
 END;
+CREATE TRIGGER IF NOT EXISTS disk_takes AFTER INSERT ON segment BEGIN
+    INSERT INTO disk VALUES (NEW.disk, 1, NEW.size_bytes)
+        ON CONFLICT (disk) DO UPDATE SET files = files + 1, size_bytes = size_bytes + NEW.size_bytes;
+END;
+CREATE TRIGGER IF NOT EXISTS disk_changes AFTER UPDATE OF size_bytes, disk ON segment BEGIN
+    UPDATE disk SET files = files - 1, size_bytes = size_bytes - OLD.size_bytes WHERE disk = OLD.disk;
+    INSERT INTO disk VALUES (NEW.disk, 1, NEW.size_bytes)
+        ON CONFLICT (disk) DO UPDATE SET files = files + 1, size_bytes = size_bytes + NEW.size_bytes;
+END;
+CREATE TRIGGER IF NOT EXISTS disk_gives AFTER DELETE ON segment BEGIN
+    UPDATE disk SET files = files - 1, size_bytes = size_bytes - OLD.size_bytes WHERE disk = OLD.disk;
+END;
 """
 _COUNT = """
 INSERT INTO camera (camera, files, size_bytes, longest_us)
     SELECT camera, count(*), sum(size_bytes), max(end_us - start_us) FROM segment WHERE true GROUP BY camera
     ON CONFLICT (camera) DO UPDATE SET files = excluded.files, size_bytes = excluded.size_bytes,
         longest_us = max(longest_us, excluded.longest_us);
+INSERT OR REPLACE INTO disk SELECT disk, count(*), sum(size_bytes) FROM segment GROUP BY disk;
 """
 INSERT = (
-    "INSERT INTO segment (camera, start_us, sequence, end_us, size_bytes, frames, sha256, torn, damaged, clock)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO segment (camera, start_us, sequence, end_us, size_bytes, frames, sha256, torn, damaged, clock,"
+    " disk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -160,13 +180,21 @@ def fill(connection: sqlite3.Connection, rows: Iterator[tuple[object, ...]]) -> 
     """Many segments into new tables at once, as `INSERT` takes them; indexes and counts are made at the end."""
     each(connection, _TABLES)
     connection.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), rows)
-    connection.execute(_COUNT)
+    each(connection, _COUNT)
     each(connection, _INDEXES)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "segment" not in names:
+        return
+    if version == 2:
+        for table in ("segment", "receipt"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN disk TEXT NOT NULL DEFAULT ''")
+        each(connection, _TABLES)
+        connection.execute(
+            "INSERT INTO disk SELECT '', coalesce(sum(files), 0), coalesce(sum(size_bytes), 0) FROM camera"
+        )
         return
     for table in ("segment", "receipt"):
         connection.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
@@ -175,7 +203,11 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
     old = connection.execute("SELECT path, end_us, size_bytes, frames, sha256, torn FROM segment_1")
     fill(
         connection,
-        ((*name, row[1], row[2], row[3], _blob(row[4]), row[5], None, None) for row in old if (name := _key(row[0]))),
+        (
+            (*name, row[1], row[2], row[3], _blob(row[4]), row[5], None, None, "")
+            for row in old
+            if (name := _key(row[0]))
+        ),
     )
     connection.executemany(
         "UPDATE segment SET doomed = ? WHERE camera = ? AND start_us = ? AND sequence = ?",
@@ -187,7 +219,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
     )
     receipts = connection.execute("SELECT path, end_us, size_bytes, sha256, reason, deleted_us FROM receipt_1")
     connection.executemany(
-        "INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+        "INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, '')",
         ((*name, row[1], row[2], _blob(row[3]), row[4], row[5]) for row in receipts if (name := _key(row[0]))),
     )
     each(connection, CARRIED)
@@ -228,4 +260,4 @@ def each(connection: sqlite3.Connection, script: str) -> None:
             statement = ""
 
 
-SCHEMA = Schema(_TABLES + _INDEXES + _TRIGGERS, version=2, migrate=_migrate, trusted=clean, salvage=salvage)
+SCHEMA = Schema(_TABLES + _INDEXES + _TRIGGERS, version=3, migrate=_migrate, trusted=clean, salvage=salvage)

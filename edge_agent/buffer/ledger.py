@@ -18,9 +18,10 @@ from pathlib import Path
 
 from edge_agent.buffer import day_log
 from edge_agent.buffer.coverage import TOLERANCE_US
+from edge_agent.buffer.disks import Disk, Disks
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.index_facts import Installed, Life, Loss
-from edge_agent.buffer.reconcile import Reconciler
+from edge_agent.buffer.reconcile import START_S, Reconciler
 from edge_agent.buffer.segments import (
     MAX_SEGMENT_US,
     TORN_MODE,
@@ -85,9 +86,14 @@ class Ledger:
     """Writes segments, gaps, losses and the agent's runs as they become known."""
 
     def __init__(
-        self, root: Path, index: Index, identities: Sequence[Identity], clock: Clock, boot: str | None = None
+        self,
+        archive: Path | Disks,
+        index: Index,
+        identities: Sequence[Identity],
+        clock: Clock,
+        boot: str | None = None,
     ) -> None:
-        self._root = root
+        self._disks = Disks.of(archive)
         self._index = index
         self._identities = identities
         self._clock = clock
@@ -102,20 +108,26 @@ class Ledger:
         self._owed_segments: list[Segment] = []
         self._owed_gaps: list[Gap] = []
         self._left: list[str] = []
-        self._reconciler = Reconciler(root, index, clock, self._found, self._left.extend)
+        there = self._disks.there() if len(self._disks) > 1 else self._disks
+        self._reconcilers = {disk.id: self._reconciler(disk) for disk in there}
 
     def reconcile(self) -> list[str]:
         """Make the index agree with the newest folders; returns the unfinished files there, for `recover`.
 
         A disk that refuses costs no start: what was found stays owed.
         """
-        try:
-            self._reconciler.newest()
-        except ArchiveError as error:
-            _log.error("comparing the archive with its index: %s", error)
+        for reconciler in self._reconcilers.values():
+            try:
+                reconciler.newest(START_S / len(self._reconcilers))
+            except ArchiveError as error:
+                _log.error("comparing the archive with its index: %s", error)
         left = self._left.copy()
         self._left.clear()
         return left
+
+    def disk_came(self, disk: Disk) -> None:
+        """A disk that was not there is, perhaps changed: it is compared anew, by `audit`."""
+        self._reconcilers[disk.id] = self._reconciler(disk)
 
     def begin(self, cameras: Iterable[CameraId]) -> None:
         """Account for the time before this run, of all cameras; these are configured now.
@@ -208,13 +220,15 @@ class Ledger:
 
     def recover_open(self) -> list[Segment]:
         """The recorder died: enter what it left, unfinished files up to their last whole fragment."""
-        left = [path for path in self._open.values() if (self._root / path).is_file()]
+        left = [
+            path for path in self._open.values() if (disk := self._disks.find(path)) and (disk.folder / path).is_file()
+        ]
         self._open.clear()
         return self.recover(dict.fromkeys([*left, *self.reconcile()]))
 
     def audit(self, budget_s: float) -> bool:
         """A slice of comparing all of the archive with the index; false when that is done."""
-        more = self._reconciler.step(budget_s)
+        more = any(reconciler.step(budget_s) for reconciler in self._reconcilers.values())
         if self._left:
             left = [path for path in self._left if self._is_left(path)]
             self._left.clear()
@@ -238,6 +252,9 @@ class Ledger:
             _log.warning("%s was left unfinished: %.1f s of it are kept", path, segment.interval.seconds)
         self.settle()
         return recovered
+
+    def _reconciler(self, disk: Disk) -> Reconciler:
+        return Reconciler(self._disks, disk, self._index, self._clock, self._found, self._left.extend)
 
     def _found(self, segments: list[Segment]) -> None:
         """By the reconciler; one that became known meanwhile is known better."""
@@ -267,8 +284,10 @@ class Ledger:
 
     def _take_in(self, path: str) -> None:
         """A file whose end nobody told, for the recorder's messages did not all fit: it says so itself."""
-        name = SegmentName.parse(path)
-        found = look(self._root, name, day_log.read((self._root / path).parent)) if name else None
+        name, disk = SegmentName.parse(path), self._disks.find(path)
+        if name is None or disk is None:
+            return
+        found = look(disk.folder, name, day_log.read((disk.folder / path).parent), disk.id)
         segment = found.segment() if found else None
         if segment is not None:
             self._owed_segments.append(segment)
@@ -277,22 +296,24 @@ class Ledger:
 
     def _is_left(self, path: str) -> bool:
         """Not one that the recorder is writing now."""
-        name = SegmentName.parse(path)
-        found = look(self._root, name, {}) if name and path not in self._open.values() else None
+        name, disk = SegmentName.parse(path), self._disks.find(path)
+        found = look(disk.folder, name, {}) if name and disk and path not in self._open.values() else None
         if found is None:
             return False
         return found.closed or found.modified_us < min(self._started_us, self._clock.utc_us() - LEFT_US)
 
     def _closed_now(self, path: str) -> Segment | None:
         """Close a file by what its inside says; None for one that held nothing and was removed."""
-        name = SegmentName.parse(path)
-        file = self._root / path
+        name, disk = SegmentName.parse(path), self._disks.find(path)
         if name is None:
             return None
+        if disk is None:
+            raise ArchiveError(f"{path} is on no disk that is there")
+        file = disk.folder / path
         try:
             status = file.stat()
             closed = stat.S_IMODE(status.st_mode) in (WHOLE_MODE, TORN_MODE)
-            examined = self._examined(path, name, status)
+            examined = self._examined(disk, path, name, status)
             if examined.end_us is None and not closed and status.st_size <= EMPTY_BYTES and examined.frames == 0:
                 _log.warning("%s was left unfinished before its first picture: removed", path)
                 file.unlink()
@@ -305,13 +326,13 @@ class Ledger:
         end_us = name.start_us if examined.end_us is None else examined.end_us
         mark(file, end_us, TORN_MODE if examined.torn else WHOLE_MODE)
         facts = (end_us, status.st_size, examined.frames, digest, examined.torn)
-        segment = Segment(name.camera, path, name.start_us, *facts)
+        segment = Segment(name.camera, path, name.start_us, *facts, disk=disk.id)
         enter(file, segment)
         return segment
 
-    def _examined(self, path: str, name: SegmentName, status: os.stat_result) -> _Inside:
+    def _examined(self, disk: Disk, path: str, name: SegmentName, status: os.stat_result) -> _Inside:
         try:
-            examined = examine(self._root, path, self._identities)
+            examined = examine(disk.folder, path, self._identities)
         except NoIdentityError:
             last_write_us = min(max(status.st_mtime_ns // 1000, name.start_us), name.start_us + MAX_SEGMENT_US)
             return _Inside(last_write_us, None, stat.S_IMODE(status.st_mode) != WHOLE_MODE)

@@ -6,6 +6,7 @@ can be read.
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_agent.buffer.coverage import Deleted, Known, Piece, coverage, joined
+from edge_agent.buffer.disks import Disk, Disks
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.segments import DAY_US, OPEN_MODE, SegmentName
 from edge_agent.clock import US, Clock
@@ -23,6 +25,7 @@ from edge_agent.model import CameraId, Interval, Segment
 from edge_agent.trust.age import AgeReader, Identity
 from edge_agent.when import from_us
 
+_log = logging.getLogger(__name__)
 SETTLE_S = 3.0
 """What a camera sent so long ago is in its file, save for what the sealer holds back (64 KiB)."""
 
@@ -32,15 +35,19 @@ class SealedSegment:
     """One file, to be opened with the node's identities."""
 
     segment: Segment
-    root: Path
+    disks: Disks
     identities: tuple[Identity, ...]
 
     def open(self) -> AgeReader:
-        """A seekable reader of the plain fragmented MP4; ArchiveError when it is gone or sealed to others."""
-        path = self.root / self.segment.path
+        """A seekable reader of the plain fragmented MP4; ArchiveError when it is gone or sealed to others, or its disk
+        is not there."""
+        disk = self.disks.get(self.segment.disk)
+        path = disk.folder / self.segment.path
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
+            if fault := disk.fault():
+                raise ArchiveError(f"it is on {disk.name}: {fault}") from error
             raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
         file = os.fdopen(fd, "rb", buffering=0)
         try:
@@ -65,8 +72,8 @@ class _OpenSegment(AgeReader):
 class Library:
     """Finds recordings; reads the index beside the agent that writes it."""
 
-    def __init__(self, root: Path, index: Index, identities: Sequence[Identity], clock: Clock) -> None:
-        self._root = root
+    def __init__(self, archive: Path | Disks, index: Index, identities: Sequence[Identity], clock: Clock) -> None:
+        self._disks = Disks.of(archive)
         self._index = index
         self._identities = tuple(identities)
         self._clock = clock
@@ -115,7 +122,7 @@ class Library:
         return coverage(interval, known)
 
     def sources(self, camera: CameraId, interval: Interval) -> list[SealedSegment]:
-        return [SealedSegment(segment, self._root, self._identities) for segment in self.segments(camera, interval)]
+        return [SealedSegment(segment, self._disks, self._identities) for segment in self.segments(camera, interval)]
 
     def _unfinished(self, camera: CameraId, interval: Interval) -> Iterator[Segment]:
         """The file being written, which comes after all that is indexed; it ends with its last write."""
@@ -126,16 +133,25 @@ class Library:
         day = from_us(max(interval.start_us - DAY_US, after_us)).date()
         last = from_us(until_us).date()
         while day <= last:
-            folder = self._root / camera / day.isoformat()
-            for entry in os.scandir(folder) if folder.is_dir() else ():
-                # most names of a day are older, and need no look
-                if (start := entry.name.partition("_")[0]).isdecimal() and int(start) < after_us:
-                    continue
-                name = SegmentName.parse(f"{camera}/{day.isoformat()}/{entry.name}")
-                if name is None or name.start_us < after_us or not entry.is_file(follow_symlinks=False):
-                    continue
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_IMODE(status.st_mode) == OPEN_MODE:
-                    end_us = max(status.st_mtime_ns // 1000, name.start_us)
-                    yield Segment(camera, str(name), name.start_us, end_us, status.st_size, None, None)
+            for disk in self._disks:
+                try:
+                    yield from _being_written(disk, f"{camera}/{day.isoformat()}", after_us)
+                except OSError as error:
+                    _log.warning("%s: what is being written there is not known: %s", disk.name, error.strerror)
             day += timedelta(days=1)
+
+
+def _being_written(disk: Disk, day: str, after_us: int) -> Iterator[Segment]:
+    """The files of a day's folder that are open and begin from then on."""
+    folder = disk.folder / day
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        # most names of a day are older, and need no look
+        if (start := entry.name.partition("_")[0]).isdecimal() and int(start) < after_us:
+            continue
+        name = SegmentName.parse(f"{day}/{entry.name}")
+        if name is None or name.start_us < after_us or not entry.is_file(follow_symlinks=False):
+            continue
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_IMODE(status.st_mode) == OPEN_MODE:
+            end_us = max(status.st_mtime_ns // 1000, name.start_us)
+            yield Segment(name.camera, str(name), name.start_us, end_us, status.st_size, None, None, disk=disk.id)

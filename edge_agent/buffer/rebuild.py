@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.buffer.disks import Disks
 from edge_agent.buffer.index import DeleteReason
 from edge_agent.buffer.index_carry import carry_facts, columns_of, copy_table, forget_hours
 from edge_agent.buffer.index_rows import key_of, row_of
@@ -51,19 +52,21 @@ class Rebuilt:
         return self.segments / max(self.seconds, 1e-6)
 
 
-def rebuild(root: Path, path: Path, clock: Clock, tell: Callable[[int], None] = lambda _: None) -> Rebuilt:
-    """Put a new index of the archive at `root` in the place of the one at `path`; `tell` hears how many files it has.
+def rebuild(archive: Path | Disks, path: Path, clock: Clock, tell: Callable[[int], None] = lambda _: None) -> Rebuilt:
+    """Put a new index of the archive in the place of the one at `path`; `tell` hears how many files it has.
 
-    ArchiveError leaves the old one as it was: the disk fails, or there is not one file where the old index knows some.
+    Of disks that are not there, what the old index says stays.  ArchiveError leaves the old one as it was: the disk
+    fails, or there is not one file where the old index knows some.
     """
-    if not root.is_dir():
-        raise ArchiveError(f"the archive's folder {root} is not there: is its disk mounted?")
+    disks = Disks.of(archive)
+    if not disks.there():
+        raise ArchiveError("; ".join(disks.absent().values()))
     new, began = path.with_name(f"{path.name}.new"), clock.monotonic()
     try:
         new.unlink(missing_ok=True)
         with closing(sqlite3.connect(new, isolation_level=None)) as db:
             new.chmod(0o600)
-            work = _Rebuild(root, db, tell)
+            work = _Rebuild(disks, db, tell)
             work.fill()
             seconds = clock.monotonic() - began
             kept, unknown = work.carry(_old(path), clock.utc_us())
@@ -80,12 +83,15 @@ def rebuild(root: Path, path: Path, clock: Clock, tell: Callable[[int], None] = 
 
 
 class _Rebuild:
-    def __init__(self, root: Path, db: sqlite3.Connection, tell: Callable[[int], None]) -> None:
-        self._root = root
+    def __init__(self, disks: Disks, db: sqlite3.Connection, tell: Callable[[int], None]) -> None:
+        self._there = disks.there()
+        self._absent = disks.absent()
         self._db = db
         self._tell = tell
         self._unended: list[tuple[str, int, int, int]] = []
         """Closed files whose end nothing tells but, perhaps, the old index."""
+        self._found: dict[str, int] = {}
+        """Files by disk."""
         self.segments = self.unfinished = self.vanished = 0
 
     def fill(self) -> None:
@@ -104,16 +110,19 @@ class _Rebuild:
     def carry(self, old: sqlite3.Connection | None, now_us: int) -> tuple[dict[str, int], list[str]]:
         """What only the old index knows."""
         kept: dict[str, int] = {}
-        unknown: list[str] = []
+        unknown = [
+            f"what the old index does not have of {disk or 'the first disk'}: {fault}"
+            for disk, fault in self._absent.items()
+        ]
         if old is None:
             unknown.append(
                 "there was no index that could be read: gaps have no cause, what was deleted before is not known"
             )
         else:
             with closing(old):
-                known = old.execute("SELECT count(*) FROM sqlite_master WHERE name = 'segment'").fetchone()[0]
-                if known and not self.segments and _any(old):
-                    raise ArchiveError(f"{self._root} holds not one recording: is its disk mounted?")
+                for disk in self._there:
+                    if not self._found.get(disk.id) and _any(old, disk.id):
+                        raise ArchiveError(f"{disk.folder} holds not one recording: is its disk mounted?")
                 self._db.execute("BEGIN")
                 if "path" in columns_of(old, "segment"):
                     kept |= self._carry_first(old, unknown)
@@ -127,7 +136,7 @@ class _Rebuild:
         return kept, unknown
 
     def _rows(self) -> Iterator[tuple[object, ...]]:
-        for found in scan(self._root):
+        for found in (found for disk in self._there for found in scan(disk.folder, disk.id)):
             segment = found.segment()
             if segment is None:
                 self.unfinished += 1
@@ -135,6 +144,7 @@ class _Rebuild:
                     self._unended.append((*key_of(found.path), found.size_bytes))
                 continue
             self.segments += 1
+            self._found[found.disk] = self._found.get(found.disk, 0) + 1
             if self.segments % _TELL_EVERY == 0:
                 self._tell(self.segments)
             yield row_of(segment)
@@ -150,7 +160,7 @@ class _Rebuild:
         count = 0
         try:
             for row in receipts():
-                self._db.execute("INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)", row)
+                self._db.execute("INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, '')", row)
                 count += 1
         except sqlite3.DatabaseError as error:
             unknown.append(f"receipts of the old index after the first {count} ({error})")
@@ -166,7 +176,7 @@ class _Rebuild:
         key = "path" if first else "camera, start_us, sequence"
         self._db.execute(
             f"CREATE TEMP TABLE old (camera TEXT, start_us, sequence, end_us, size_bytes, {', '.join(facts)},"
-            " PRIMARY KEY (camera, start_us, sequence)) WITHOUT ROWID"
+            " disk TEXT, PRIMARY KEY (camera, start_us, sequence)) WITHOUT ROWID"
         )
         self._db.execute(
             "CREATE TEMP TABLE unended (camera TEXT, start_us, sequence, size_bytes,"
@@ -175,11 +185,12 @@ class _Rebuild:
         self._db.executemany("INSERT INTO unended VALUES (?, ?, ?, ?)", self._unended)
 
         def rows() -> Iterator[Sequence[object]]:
-            for row in old.execute(f"SELECT {key}, end_us, size_bytes, {', '.join(facts)} FROM segment"):
+            disk = "disk" if "disk" in there else "''"
+            for row in old.execute(f"SELECT {key}, end_us, size_bytes, {', '.join(facts)}, {disk} FROM segment"):
                 yield row if not first else (*key_of(row[0]), *_with_blob(row[1:], 2 + facts.index("sha256")))
 
         count, whole = 0, True
-        marks = ", ".join("?" * (5 + len(facts)))
+        marks = ", ".join("?" * (6 + len(facts)))
         try:
             for row in rows():
                 self._db.execute(f"INSERT INTO old VALUES ({marks})", row)
@@ -192,7 +203,13 @@ class _Rebuild:
         self._db.execute(
             f"UPDATE segment SET {', '.join(sets)} FROM old WHERE {same} AND old.size_bytes = segment.size_bytes"
         )
-        names = ("camera", "start_us", "sequence", "end_us", "size_bytes", *facts)
+        names = ("camera", "start_us", "sequence", "end_us", "size_bytes", *facts, "disk")
+        if self._absent:
+            here, columns = ", ".join("?" * len(self._there)), ", ".join(names)
+            self.segments += self._db.execute(
+                f"INSERT OR IGNORE INTO segment ({columns}) SELECT {columns} FROM old WHERE disk NOT IN ({here})",
+                [disk.id for disk in self._there],
+            ).rowcount
         ended = self._db.execute(
             f"INSERT INTO segment ({', '.join(names)}) SELECT {', '.join(f'old.{name}' for name in names)}"
             f" FROM old JOIN unended AS segment ON {same} AND old.size_bytes = segment.size_bytes"
@@ -201,7 +218,8 @@ class _Rebuild:
         reason = f"coalesce(doomed, '{DeleteReason.MISSING}')"
         batch = "batch" if "batch" in facts else "NULL"
         self.vanished = self._db.execute(
-            f"INSERT INTO receipt SELECT camera, start_us, sequence, end_us, size_bytes, sha256, {batch}, {reason}, ?"
+            "INSERT INTO receipt"
+            f" SELECT camera, start_us, sequence, end_us, size_bytes, sha256, {batch}, {reason}, ?, disk"
             f" FROM old WHERE NOT EXISTS (SELECT 1 FROM segment WHERE {same})"
             f" AND NOT EXISTS (SELECT 1 FROM unended AS segment WHERE {same})",
             (now_us,),
@@ -226,9 +244,15 @@ def _old(path: Path) -> sqlite3.Connection | None:
     return None
 
 
-def _any(old: sqlite3.Connection) -> bool:
+def _any(old: sqlite3.Connection, disk: str) -> bool:
+    """Whether it knows recordings on the disk; one of the time of a single disk knows only that."""
     try:
-        return old.execute("SELECT 1 FROM segment WHERE doomed IS NULL LIMIT 1").fetchone() is not None
+        columns = columns_of(old, "segment")
+        if "disk" not in columns and disk:
+            return False
+        on_disk = " AND disk = ?" if "disk" in columns else ""
+        query = f"SELECT 1 FROM segment WHERE doomed IS NULL{on_disk} LIMIT 1"
+        return old.execute(query, (disk,) if on_disk else ()).fetchone() is not None
     except sqlite3.DatabaseError:
         return False
 

@@ -1,7 +1,7 @@
 """Makes the index agree with the folders: names are compared, and only of what is new is a file looked at.
 
 At the agent's start the newest folders, at once; then all of them and the hashes that are missing, in slices between
-which the agent does its work.  Owned by the agent's main thread.
+which the agent does its work.  One for each disk, when it is there.  Owned by the agent's main thread.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.buffer import day_log
+from edge_agent.buffer.disks import Disk, Disks
 from edge_agent.buffer.index import DeleteReason, Index
 from edge_agent.buffer.segments import (
     DAY_US,
@@ -46,18 +47,21 @@ class Reconciler:
 
     def __init__(
         self,
-        root: Path,
+        disks: Disks,
+        disk: Disk,
         index: Index,
         clock: Clock,
         take: Callable[[list[Segment]], None],
         unfinished: Callable[[list[str]], None],
     ) -> None:
-        self._root = root
+        self._disks = disks
+        self._disk = disk
+        self._root = disk.folder
         self._index = index
         self._clock = clock
         self._take = take
         self._unfinished = unfinished
-        self._device = _device(root)
+        self._device = _device(disk.folder)
         self._work = self._all()
         self._taken = 0
 
@@ -96,7 +100,7 @@ class Reconciler:
         for camera in self._index.cameras():
             known.update(DayFolder(camera, day) for day in self._index.days(camera))
             yield
-        if known and not on_disk:
+        if not on_disk and self._disk.id in self._index.held_on():
             _log.error("%s holds none of the index's recordings: is its disk mounted?", self._root)
             return
         for folder in sorted(on_disk | known, key=lambda folder: folder.day, reverse=True):
@@ -116,11 +120,12 @@ class Reconciler:
         yield
         known = self._index.beginning(folder.camera, Interval(folder.day * DAY_US, (folder.day + 1) * DAY_US))
         fresh = [name for name in names if (name.start_us, name.sequence) not in known]
-        gone = sorted(known.keys() - {(name.start_us, name.sequence) for name in names})
+        mine = {key for key, disk in known.items() if disk == self._disk.id}
+        gone = sorted(mine - {(name.start_us, name.sequence) for name in names})
         lines: dict[str, day_log.Line] = {}
         yield from day_log.parsed(day_log.content(self._root / str(folder)) if fresh else b"", lines)
         for some in _some(fresh):
-            found = [one for name in some if (one := look(self._root, name, lines)) is not None]
+            found = [one for name in some if (one := look(self._root, name, lines, self._disk.id)) is not None]
             segments = [segment for one in found if (segment := one.segment()) is not None]
             if segments:
                 self._taken += len(segments)
@@ -134,9 +139,14 @@ class Reconciler:
             yield
 
     def _vanished(self, names: list[SegmentName]) -> None:
-        if _device(self._root) != self._device:
+        if _device(self._root) != self._device or self._disk.fault():
             raise ArchiveError(f"the disk of {self._root} is not the one that was there: nothing is taken as vanished")
         lost = [str(name) for name in names if _absent(self._root / str(name))]
+        for path in lost:
+            if (other := self._disks.find(path)) is not None and other.id != self._disk.id:
+                _log.info("%s is on %s now", path, other.name)
+                self._index.moved([path], other.id)
+                lost = [one for one in lost if one != path]
         doomed = {segment.path for segment, _ in self._index.doomed()}
         segments = [segment for segment in self._index.by_path(lost) if segment.path not in doomed]
         if segments:
@@ -147,6 +157,9 @@ class Reconciler:
         """Compute the hashes that are missing; a file that can't be read keeps none."""
         segment = self._index.unhashed()
         while segment is not None:
+            if segment.disk != self._disk.id:
+                segment = self._index.unhashed(segment.path)
+                continue
             path = self._root / segment.path
             try:
                 with path.open("rb") as file:
@@ -163,6 +176,8 @@ class Reconciler:
                     hashed = replace(segment, sha256=digest.hexdigest(), size_bytes=size)
                     if self._index.note_hash(hashed):
                         enter(path, hashed)
+                elif segment.torn:  # it failed, and lost what it had taken
+                    self._unfinished([segment.path])
             except OSError as error:
                 _log.warning("no hash of %s: %s", path, error.strerror)
             yield

@@ -77,7 +77,8 @@ class Rewrapper:
         recipients: Sequence[Recipient],
         tell: Callable[[Segment, Segment], None],
     ) -> None:
-        """`tell` hears of a recording as it was and as it is about to be, before it is; what it raises stops that."""
+        """`root` is the archive's folder on the disk of all that is rewrapped.  `tell` hears of a recording as it was
+        and as it is about to be, before it is; what it raises stops that."""
         self._root = root
         self._index = index
         self._identities = identities

@@ -88,17 +88,19 @@ class FoundSegment:
     """Of a file that was not closed, about when the last bytes came."""
     line: day_log.Line | None = None
     """What the day log says of it, where that is about this very file."""
+    disk: str = ""
 
     def segment(self) -> Segment | None:
         """A closed file whose end is known, with all that is known of it without opening it."""
         line = self.line
         if line is not None:
             frames, digest, torn = line.frames, line.sha256, line.torn or self.torn
-            facts = (frames, digest, torn, line.damaged, line.clock)
+            facts = (frames, digest, torn, line.damaged, line.clock, self.disk)
             return Segment(self.camera, self.path, self.start_us, line.end_us, self.size_bytes, *facts)
         if self.end_us is None:
             return None
-        return Segment(self.camera, self.path, self.start_us, self.end_us, self.size_bytes, None, None, self.torn)
+        facts = (None, None, self.torn, None, None, self.disk)
+        return Segment(self.camera, self.path, self.start_us, self.end_us, self.size_bytes, *facts)
 
 
 class SegmentFile:
@@ -107,9 +109,11 @@ class SegmentFile:
     Owned by one thread.  Every method may raise ArchiveError; after that only `abandon` makes sense.
     """
 
-    def __init__(self, archive: Path, name: SegmentName, recipients: Sequence[Recipient]) -> None:
+    def __init__(self, archive: Path, name: SegmentName, recipients: Sequence[Recipient], disk: str = "") -> None:
         """Create the file, which must not exist, and make its directory entry durable."""
         self.name = name
+        self.disk = disk
+        """The id of the disk that `archive` is on."""
         self.size_bytes = 0
         """Sealed bytes handed to the system."""
         self.path = archive / str(name)
@@ -168,7 +172,7 @@ class SegmentFile:
         self._age.finish()
         self.push()
         self.sync()
-        facts = (frames, self._sha256.hexdigest(), False, damaged, clock)
+        facts = (frames, self._sha256.hexdigest(), False, damaged, clock, self.disk)
         segment = Segment(self.name.camera, str(self.name), self.name.start_us, end_us, self.size_bytes, *facts)
         self._mark(segment, WHOLE_MODE)
         return segment
@@ -188,7 +192,7 @@ class SegmentFile:
                 self.path.unlink()
                 fsync_folder(self.path.parent)
             return None
-        facts = (frames, None, True, damaged, clock)
+        facts = (frames, None, True, damaged, clock, self.disk)
         segment = Segment(self.name.camera, str(self.name), self.name.start_us, end_us, self.size_bytes, *facts)
         with suppress(ArchiveError, OSError):
             self._mark(segment, TORN_MODE)
@@ -285,7 +289,7 @@ def day_folders(archive: Path) -> Iterator[DayFolder]:
                 yield DayFolder(CameraId(camera.name), number)
 
 
-def look(archive: Path, name: SegmentName, lines: Mapping[str, day_log.Line]) -> FoundSegment | None:
+def look(archive: Path, name: SegmentName, lines: Mapping[str, day_log.Line], disk: str = "") -> FoundSegment | None:
     """A file from outside, with the line that its day's log has; None when it is gone or no plain file."""
     path = str(name)
     try:
@@ -313,10 +317,11 @@ def look(archive: Path, name: SegmentName, lines: Mapping[str, day_log.Line]) ->
         torn=mode == TORN_MODE,
         modified_us=modified_us,
         line=line,
+        disk=disk,
     )
 
 
-def scan(archive: Path) -> Iterator[FoundSegment]:
+def scan(archive: Path, disk: str = "") -> Iterator[FoundSegment]:
     """Every segment under the archive's folder, by camera, date and name; whatever else is there is passed over.
 
     Symbolic links are not followed.  What can't be read is logged and left out; a missing archive is empty.
@@ -324,7 +329,7 @@ def scan(archive: Path) -> Iterator[FoundSegment]:
     for folder in day_folders(archive):
         lines = day_log.read(archive / str(folder))
         for name in folder.names(archive):
-            found = look(archive, name, lines)
+            found = look(archive, name, lines, disk)
             if found is not None:
                 yield found
 

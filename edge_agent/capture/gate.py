@@ -1,4 +1,4 @@
-"""Whether the recorder may write: the agent's last word on it (`docs/retention.md`, `on_full = "stop"`)."""
+"""Whether the recorder may write, and where first: the agent's last word on it (`docs/retention.md`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ class Order:
 
     wait: str
     """Why nothing may be recorded now; empty: record."""
+    disks: tuple[str, ...] = ()
+    """The archive's disks in the order in which they are to be used; those that are not named come last."""
 
 
 ORDER = JobForm(Order, "recorder")
@@ -24,7 +26,10 @@ class Gate:
     def __init__(self) -> None:
         self.closed = ""
         """Why nothing may be recorded now; empty while it may."""
+        self.disks: tuple[str, ...] = ()
+        """As in `Order`."""
 
     def hear(self, line: bytes) -> None:
         """ConfigError for what is no order."""
-        self.closed = ORDER.parse(line).wait
+        order = ORDER.parse(line)
+        self.closed, self.disks = order.wait, order.disks

@@ -29,7 +29,7 @@ class CameraJob:
 @dataclass(frozen=True, slots=True)
 class RecorderJob:
     archive_dir: str
-    """It must exist: a disk that is not mounted must not be recorded beside."""
+    """Of the first disk.  It must exist: a disk that is not mounted must not be recorded beside."""
     recipients: Annotated[tuple[str, ...], Field(min_length=1)]
     """age public keys, `age1…`."""
     cameras: tuple[CameraJob, ...]
@@ -37,6 +37,10 @@ class RecorderJob:
     flush_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
     wait: str = ""
     """Why nothing may be recorded at first; empty: record (`capture/gate.py`)."""
+    more_disks: tuple[tuple[str, str], ...] = ()
+    """Ids and folders of the archive's disks but the first."""
+    disks: tuple[str, ...] = ()
+    """In the order in which they are to be used (`capture/gate.py`)."""
 
 
 RECORDER_JOB = JobForm(RecorderJob, "recorder")

@@ -7,9 +7,10 @@ import logging
 import threading
 from collections.abc import Generator, Sequence
 from functools import partial
-from pathlib import Path
 
+from edge_agent.buffer.disks import Disks
 from edge_agent.capture.camera_recorder import CameraRecorder
+from edge_agent.capture.disk_choice import DiskChoice
 from edge_agent.capture.feed import Rounds
 from edge_agent.capture.gate import Gate
 from edge_agent.capture.job import RECORDER_JOB, RecorderJob
@@ -34,7 +35,8 @@ CLOSE_S = 3.5
 def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event, gate: Gate) -> None:
     """Record all cameras of the job until `stop` is set, then close their files; BadKeyError for a wrong recipient."""
     recipients = [Recipient.parse(text) for text in job.recipients]
-    place = ArchivePlace(Path(job.archive_dir), recipients, job.segment_s, job.flush_s, gate)
+    disks = DiskChoice(Disks.first_and(job.archive_dir, job.more_disks), gate, clock, outlet.send)
+    place = ArchivePlace(disks, recipients, job.segment_s, job.flush_s, gate)
     came = threading.Event()
     rounds = Rounds(clock, stop, ROUND_S, came.set)
     cameras = [
@@ -85,7 +87,7 @@ def main() -> None:
 
     def parse(line: bytes) -> RecorderJob:
         job = RECORDER_JOB.parse(line)
-        gate.closed = job.wait
+        gate.closed, gate.disks = job.wait, job.disks
         return job
 
     run_child("recorder", parse, lambda job, outlet, stop: record(job, clock, outlet, stop, gate), gate.hear)

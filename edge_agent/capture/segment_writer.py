@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from edge_agent.buffer.segments import SegmentFile, SegmentName
+from edge_agent.capture.disk_choice import DiskChoice
 from edge_agent.capture.fragments import Fragment
 from edge_agent.capture.gate import Gate
 from edge_agent.clock import Clock
@@ -33,7 +33,7 @@ class Loss:
 class ArchivePlace:
     """Where and how all cameras are recorded."""
 
-    folder: Path
+    disks: DiskChoice
     recipients: Sequence[Recipient]
     segment_s: float
     flush_s: float
@@ -53,7 +53,8 @@ class _Open:
 
 
 class SegmentWriter:
-    """A disk that fails costs the open file its rest; a new one is tried for at a keyframe every 2 s.
+    """A disk that fails costs the open file its rest.  The next one begins on another disk at the next keyframe; where
+    there is none, it is tried for at a keyframe every 2 s.
 
     `tell` gets what the agent should know of the files, `disk` what is wrong with the disk, or None once the first
     bytes of a new file are written.  Neither may raise.
@@ -103,12 +104,17 @@ class SegmentWriter:
             return
         self._sequence += 1
         name = SegmentName(self._camera, start_us, self._sequence)
-        try:
-            file = SegmentFile(self._place.folder, name, self._place.recipients)
-        except ArchiveError as error:
-            self._failed(error)
+        failure = ArchiveError("no disk of the archive can be used")
+        for disk in self._place.disks.usable():
+            try:
+                file = SegmentFile(disk.folder, name, self._place.recipients, disk.id)
+            except ArchiveError as error:
+                self._place.disks.failed(disk.id, str(error))
+                failure = error
+                continue
+            self._open = _Open(file, header, self._clock.monotonic())
             return
-        self._open = _Open(file, header, self._clock.monotonic())
+        self._failed(failure)
 
     def append(self, fragment: Fragment) -> None:
         """Write a fragment; nothing happens while there is no file."""
@@ -144,6 +150,8 @@ class SegmentWriter:
             current.file.sync()
         except ArchiveError as error:
             self._failed(error)
+            return
+        self._place.disks.wrote(current.file.disk)
 
     def end(self, end_us: int, clock: ClockTrust, damaged: int) -> None:
         """Close the file, which ends at `end_us`; how far its times can be believed, how many pictures were hurt."""
@@ -172,7 +180,10 @@ class SegmentWriter:
         """Give the open file up: what was written of it stays."""
         _log.error("%s", error)
         current, self._open = self._open, None
-        self._retry_at = self._clock.monotonic() + DISK_RETRY_S
+        if current is not None:
+            self._place.disks.failed(current.file.disk, str(error))
+        if current is None or not self._place.disks.others(current.file.disk):
+            self._retry_at = self._clock.monotonic() + DISK_RETRY_S
         self.lost(Loss(GapCause.DISK, str(error)))
         if current is not None:
             segment = current.file.abandon(current.end_us, current.frames)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import psutil
 
+from edge_agent.buffer.disks import Disks
 from edge_agent.buffer.export import ClipReport, plan_clip, write_clip
 from edge_agent.buffer.library import SealedSegment
 from edge_agent.child import Outlet, run_child
@@ -40,6 +41,7 @@ class ExporterJob:
 
     job_id: str
     archive_dir: str
+    """Of the first disk."""
     segments: tuple[Segment, ...]
     interval: Interval
     identities: tuple[str, ...] = field(repr=False)
@@ -48,6 +50,8 @@ class ExporterJob:
     staging_dir: str
     name: str
     """Of the clip at the target."""
+    more_disks: tuple[tuple[str, str], ...] = ()
+    """Ids and folders of the archive's disks but the first."""
 
 
 EXPORTER_JOB = JobForm(ExporterJob, "exporter")
@@ -108,7 +112,8 @@ def cut(job: ExporterJob, clip: Path, progress: Callable[[float], None]) -> dict
     Damage in a recording is rare: pictures are read twice, to leave out what can't be read, only once that was met.
     """
     identities = tuple(Identity.parse(text) for text in job.identities)
-    sources = [SealedSegment(segment, Path(job.archive_dir), identities) for segment in job.segments]
+    disks = Disks.first_and(job.archive_dir, job.more_disks)
+    sources = [SealedSegment(segment, disks, identities) for segment in job.segments]
     part = clip.with_suffix(".part")
     # once freed, blocks as large as those that come now are kept by malloc rather than mapped anew, page by page
     bytearray(_LARGEST_BLOCK)

@@ -279,7 +279,7 @@ def test_a_long_held_stretch_is_stepped_over_by_the_index(place: Place) -> None:
     place.hold(held[0].start_us, held[-1].end_us)
     steps: list[str] = []
     place.index._db.set_trace_callback(steps.append)
-    chosen = place.deleter._choose(place.deleter._space(), clock_trusted=True)
+    chosen = place.deleter._choose(place.deleter._spaces(), clock_trusted=True)
     assert [one.end_us for one, _ in chosen] == [ago(15), ago(14)]
     assert sum("age_us" in step for step in steps) <= 4
 

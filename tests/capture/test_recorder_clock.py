@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.buffer.disks import Disks
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.mp4_read import read_fragments
 from edge_agent.buffer.segments import scan
 from edge_agent.capture import nal
 from edge_agent.capture.camera_clock import CameraClock
 from edge_agent.capture.camera_times import CameraTimes
+from edge_agent.capture.disk_choice import DiskChoice
+from edge_agent.capture.gate import Gate
 from edge_agent.capture.node_time import NodeTime
 from edge_agent.capture.segment_writer import ArchivePlace, SegmentWriter
 from edge_agent.capture.segmenter import Segmenter
@@ -45,7 +48,8 @@ class Node:
 
     def __post_init__(self) -> None:
         self.identity = Identity.generate()
-        self.place = ArchivePlace(self.folder, [self.identity.recipient], 10.0, 5.0)
+        disks = DiskChoice(Disks.of(self.folder), Gate(), self.clock, lambda _: None)
+        self.place = ArchivePlace(disks, [self.identity.recipient], 10.0, 5.0)
         self.writer = SegmentWriter(GATE, self.place, self.clock, self.told.append, lambda _: None)
         self.times = CameraTimes(NodeTime(self.clock.synchronised), CameraClock())
         self.floor_us = 0
