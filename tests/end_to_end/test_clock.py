@@ -10,6 +10,12 @@ from typing import Any
 
 import pytest
 
+from edge_agent.buffer.promise import DAY_US
+from edge_agent.buffer.segments import SegmentFile, SegmentName
+from edge_agent.clock import US, SystemClock
+from edge_agent.model import CameraId, ClockTrust
+from edge_agent.trust.age import Identity
+from edge_agent.trust.keys import write_secret_file
 from edge_agent.trust.policy import Role
 from edge_agent.when import iso_utc
 from tests.peers.agent import RunningAgent, TestPerson
@@ -65,6 +71,36 @@ def test_a_person_at_the_node_vouches_for_its_clock_through_the_agent(node: Runn
     assert iso_utc(clock_us) in done_entry["reason"]
     assert "Коваленко Олена Петрівна" in done_entry["who"]
     assert 0 <= clock_us - done_entry["args"]["read_us"] < 60_000_000
+
+
+def test_what_is_older_than_promised_goes_by_itself_as_soon_as_the_clock_is_vouched_for(node: RunningAgent) -> None:
+    """A running agent's deletion by age, from the sweep to the receipt."""
+    start_us = SystemClock().utc_us() - 11 * DAY_US
+    own = Identity.generate()
+    node.archive.mkdir(parents=True)
+    node.data.joinpath("keys").mkdir(mode=0o700)
+    write_secret_file(node.data / "keys" / "node.age", f"{own}\n".encode())
+    for name, begins_us in (("old", start_us), ("younger", start_us + 2 * DAY_US)):
+        file = SegmentFile(node.archive, SegmentName(CameraId("gate"), begins_us, 1), [own.recipient])
+        file.write(name.encode())
+        file.close(begins_us + US, 1, 0, ClockTrust.SYNCED)
+    with node:
+        wait_until(lambda: len(node.segments("gate")) == 2, 20, "both are in the index")
+        trusted = shown(node)["trusted"]
+        assert confirm(node, CONTRACTOR, "--yes").returncode == 0
+        wait_until(lambda: len(node.segments("gate")) == 1, 60, "the old one goes")
+        told = node.cli("archive", "coverage", "gate", "--from", "12d ago", "--to", "10d ago", "--json")
+        assert node.stop() == 0
+    assert [one.start_us for one in node.segments("gate")] == [start_us + 2 * DAY_US]
+    assert [path.stat().st_size > 0 for path in node.archive.rglob("*.age")] == [True]
+    (gone,) = [piece for piece in json.loads(told.stdout)["pieces"] if piece["state"] == "deleted"]
+    (receipt,) = node.receipts("gate")
+    assert (receipt.segment.start_us, receipt.reason) == (start_us, "age")
+    assert "age" in str(gone)
+    (entry,) = [entry for entry in node.journal() if entry["kind"] == "deletion"]
+    assert entry["args"]["by_age"] == 1
+    confirmed = next(entry for entry in node.journal() if entry["action"] == "clock_confirm")
+    assert trusted or confirmed["at_us"] <= entry["at_us"]
 
 
 def test_without_an_agent_the_clock_is_read_aloud_and_confirmed_through_the_same_door(node: RunningAgent) -> None:
