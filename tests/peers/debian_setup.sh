@@ -6,6 +6,11 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
+# Other releases stand on the mirror that this machine has its own packages from.
+release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' | sed -n "s/^$release //p" | head -n 1)
+[ -n "$mirror" ] || { echo "apt has no source for Debian $release: see /etc/apt/sources.list" >&2; exit 1; }
+
 # unpack NAME SUITE PACKAGE PROGRAM [STATUS]: PACKAGE and what it needs beyond STATUS (what dpkg has) to .cache/NAME.
 unpack() {
     name=$1 suite=$2 package=$3 program=$4 status=${5:-}
@@ -18,10 +23,10 @@ unpack() {
     work=$place/apt
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
     : > "$work/none"
-    origin='deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian'
+    origin="deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror"
     echo "$origin $suite main" > "$work/sources.list"
     if [ -n "$status" ]; then
-        echo "$origin bookworm main" >> "$work/sources.list"
+        echo "$origin $release main" >> "$work/sources.list"
     fi
     {
         echo "Dir::Etc::SourceList \"$work/sources.list\";"
