@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 
 # Other releases stand on the mirror that this machine has its own packages from.
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' | sed -n "s/^$release //p" | head -n 1)
+mirror=$(apt-get --print-uris update | sed -n "s|^'\(.*\)/dists/$release/InRelease'.*|\1|p" | head -n 1)
 [ -n "$mirror" ] || { echo "apt has no source for Debian $release: see /etc/apt/sources.list" >&2; exit 1; }
 
 # unpack NAME SUITE PACKAGE PROGRAM [STATUS]: PACKAGE and what it needs beyond STATUS (what dpkg has) to .cache/NAME.
