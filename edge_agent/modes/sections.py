@@ -82,6 +82,7 @@ class ModeEntry(Section):
     id: OwnId
     name: str = Field("", max_length=60)
     severity: Loudness = Severity.WARNING
+    record: bool = Field(True, description="false: nothing is recorded in this mode")
     rule: tuple[RuleEntry, ...] = Field((), max_length=64)
 
 
@@ -134,9 +135,10 @@ def plan_of(
             for one in entry.rule
         )
         mode_id = ModeId(entry.id)
-        known[mode_id] = Mode(mode_id, entry.name or entry.id, entry.severity, tuple(rules))
+        known[mode_id] = Mode(mode_id, entry.name or entry.id, entry.severity, tuple(rules), entry.record)
     node = programme.programme(Holidays())
-    return Plan(known, node, {name: own and own.programme(node.holidays) for name, own in cameras.items()})
+    of_cameras = {name: own.programme(node.holidays) if own else None for name, own in cameras.items()}
+    return Plan(known, node, of_cameras)
 
 
 def mistakes_of(

@@ -49,7 +49,7 @@ class Plan:
     """A node's modes and programmes, as configured."""
 
     modes: Mapping[ModeId, Mode]
-    programme: Programme = Programme()
+    programme: Programme
     """The node's, and that of cameras without one of their own."""
     of_cameras: Mapping[CameraId, Programme | None] = field(default_factory=dict)
     """All cameras; None for those that follow the node's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -171,7 +172,7 @@ def test_stretches_tile_any_interval_and_agree_with_every_instant(
     found = timeline(programme, over, start_us, end_us, zone)
     assert [found[0].start_us, *(one.end_us for one in found)] == [*(one.start_us for one in found), end_us]
     assert all(one.start_us < one.end_us for one in found)
-    assert all(before.ruling != after.ruling for before, after in zip(found, found[1:], strict=False))
+    assert all(before.ruling != after.ruling for before, after in itertools.pairwise(found))
     for one in found:
         for instant in (one.start_us, (one.start_us + one.end_us) // 2, one.end_us - 1):
             assert mode_at(programme, over, instant, zone) == one.ruling
@@ -204,14 +205,16 @@ def test_a_wall_clock_that_is_looked_at_each_minute_says_the_same(programme: Pro
     instant = midnight + hour * 3600 * US
     now = highest[(instant - first) // (60 * US)]
     expected = programme.mode
-    for one in reversed(programme.spans):
+    for each in reversed(programme.spans):
         for back in (-1, 0, 1, 2):
             start_day = now.date() - timedelta(days=back)
             kind = HOLIDAY if start_day in programme.holidays else start_day.isoweekday()
-            start = datetime.combine(start_day, datetime.min.time()) + timedelta(minutes=one.start_min)
-            lasts = one.end_min - one.start_min if one.end_min > one.start_min else one.end_min + 1440 - one.start_min
-            if kind in one.days and start <= now < start + timedelta(minutes=lasts):
-                expected = one.mode
+            start = datetime.combine(start_day, datetime.min.time()) + timedelta(minutes=each.start_min)
+            lasts = (
+                each.end_min - each.start_min if each.end_min > each.start_min else each.end_min + 1440 - each.start_min
+            )
+            if kind in each.days and start <= now < start + timedelta(minutes=lasts):
+                expected = each.mode
     assert mode_at(programme, (), instant, KYIV).mode == expected
 
 
