@@ -76,9 +76,9 @@ def _show(
     alike: dict[tuple[Stretch, ...], list[str]] = {}
     for scope, stretches in ahead.items():
         alike.setdefault(tuple(stretches), []).append(scope or _WORDS[node.language]["node"])
-    for stretches, names in alike.items():
+    for weekly, names in alike.items():
         console().print(Text(", ".join(names), "bold"))
-        console().print(_weekly(node, modes, stretches))
+        console().print(_weekly(node, modes, weekly))
 
 
 @modes_app.command("set")
