@@ -73,6 +73,9 @@ class AuditQuery(_Strict):
             raise ValueError("the interval is empty: end_us must be after start_us")
         return self
 
+    def covers(self, at_us: int) -> bool:
+        return (self.start_us is None or at_us >= self.start_us) and (self.end_us is None or at_us < self.end_us)
+
     def matches(self, entry: JournalEntry | BadLine) -> bool:
         """Whether a line of the right time is meant; one that can't be read is told to whoever asks by time alone."""
         if isinstance(entry, BadLine):

@@ -31,6 +31,7 @@ from edge_agent.trust.command import (
     JournalArgs,
 )
 from edge_agent.trust.door import Admitted, Door
+from edge_agent.trust.journal_log import BrokenJournalError
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
 from edge_agent.uplink.clock_orders import ClockOrders
@@ -209,6 +210,8 @@ def _code(error: EdgeError) -> str:
     match error:
         case NotFoundError():
             return "not_found"
+        case BrokenJournalError():
+            return "journal_broken"
         case UsageError():
             return "bad_request"
         case _:
