@@ -16,7 +16,8 @@ from edge_agent.model import Alarm, CameraId
 from edge_agent.node_alarms import NodeAlarms
 from edge_agent.uplink.forecast_words import kept_report, promise_report
 from edge_agent.uplink.node import NodeLink
-from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, trouble
+from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, VisitReport, shown, trouble
+from edge_agent.visits import Visits
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +32,12 @@ class Reports:
         cameras: Cameras,
         forecaster: Forecaster,
         node_alarms: NodeAlarms,
+        visits: Visits,
         node: NodeLink | None,
         clock: Clock,
     ) -> None:
         self._config, self._cameras, self._forecaster = config, cameras, forecaster
-        self._node_alarms, self._node, self._clock = node_alarms, node, clock
+        self._node_alarms, self._visits, self._node, self._clock = node_alarms, visits, node, clock
         self.checkpoint: str | None = None
         """The journal's newest, as the agent signed it."""
         self._probe = NodeProbe(disks_of(config), clock)
@@ -61,6 +63,10 @@ class Reports:
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
+            visits=tuple(
+                VisitReport(who=shown(visit.who), why=shown(visit.why), since_us=visit.since_us)
+                for visit in self._visits.open()
+            ),
             clock_synchronised=self._clock.synchronised(),
             checkpoint=self.checkpoint,
             cameras=self._cameras.reports(self._archive_probe.gaps_of_a_day, self._kept),
