@@ -9,7 +9,7 @@ from edge_agent.trust.journal import Journal
 from edge_agent.trust.nonces import NonceStore
 
 ALARM = "journal_unwritable"
-TRY_S = 20.0
+TRY_S = 10.0
 """Between two attempts to make good what was lost."""
 
 

@@ -70,6 +70,7 @@ class Texts:
     broker: str
     none: str
     of: str
+    visit: str
     units: tuple[str, str, str, str]
     """Day, hour, minute, second."""
     mbit: str
@@ -156,6 +157,7 @@ _UK = Texts(
     broker="MQTT",
     none="–",
     of="з",
+    visit="на вузлі {who} від {since}: {why}",
     units=("д", "год", "хв", "с"),
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
@@ -234,6 +236,7 @@ _EN = Texts(
     broker="MQTT",
     none="–",
     of="of",
+    visit="at the node {who} since {since}: {why}",
     units=("d", "h", "min", "s"),
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
