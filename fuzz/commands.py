@@ -26,6 +26,7 @@ from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Hold, Interval, PersonId, Segment
+from edge_agent.modes.standing import Modes
 from edge_agent.trust.age import Identity
 from edge_agent.trust.door import Door
 from edge_agent.trust.journal import BadLine, Journal, Outcome
@@ -37,6 +38,7 @@ from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release
 from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import MAX_JSON_BYTES, Health, Reply, ReplyState
 from edge_agent.uplink.visit_orders import VisitOrders
 from edge_agent.visits import Visits
@@ -65,9 +67,11 @@ MAY = {
     ("contractor", "search", "direct"),
     ("archive_officer", "play", "remote"), ("archive_officer", "play", "direct"), ("contractor", "play", "direct"),
     ("contractor", "maintain", "direct"),
+    ("archive_officer", "mode", "remote"), ("archive_officer", "mode", "direct"),
+    ("operator", "mode", "remote"), ("operator", "mode", "direct"),
 }  # fmt: skip
 """Order 362-р as a list (`docs/commands.md`)."""
-_TOLD = ("holds", "clock_confirm", "search", "play", "maintain", "export")
+_TOLD = ("holds", "clock_confirm", "search", "play", "maintain", "mode", "export")
 """Actions whose last reply has their name when they were done; an export that goes to a target says `released`."""
 FRESH = b"@nonce-of-this-1"
 """Stands in a seed where a nonce that was never used is wanted."""
@@ -85,7 +89,7 @@ _ARGS: dict[str, dict[str, Any]] = {
     "hold_end": _ORDER | {"hold_id": hold_id("the hold that is there")},
     "search": {"camera": "gate", "start_us": (NOW_S - 600) * US, "end_us": NOW_S * US},
     "play": {"camera": "gate", "start_us": (NOW_S - 600) * US, "end_us": (NOW_S - 300) * US},
-    "maintain": {"work": "visit_open", "reason": "заміна диска"},
+    "maintain": {"work": "visit_open", "reason": "заміна диска"}, "mode": {"reason": "за програмою"},
 }  # fmt: skip
 
 
@@ -200,7 +204,9 @@ class _House:
         self._commands = Commands(
             config, self._door, self._exports, orders, clock_orders,
             ArchiveOrders(config, self._index, library, self._clock),
-            VisitOrders(self._visits, self._clock), self._health, self.replies.append, self._clock,
+            VisitOrders(self._visits, self._clock),
+            ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock),
+            self._health, self.replies.append, self._clock,
         )  # fmt: skip
 
     def take(self, token: bytes, access: Access) -> list[str]:

@@ -68,6 +68,8 @@ class Texts:
     oldest: str
     kept: str
     broker: str
+    mode: str
+    silent: str
     none: str
     of: str
     visit: str
@@ -155,6 +157,8 @@ _UK = Texts(
     oldest="найдавніший запис",
     kept="діб збережено",
     broker="MQTT",
+    mode="режим",
+    silent="тихих тривог",
     none="–",
     of="з",
     visit="на вузлі {who} від {since}: {why}",
@@ -234,6 +238,8 @@ _EN = Texts(
     oldest="oldest recording",
     kept="days kept",
     broker="MQTT",
+    mode="mode",
+    silent="silent alarms",
     none="–",
     of="of",
     visit="at the node {who} since {since}: {why}",

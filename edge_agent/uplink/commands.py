@@ -26,6 +26,7 @@ from edge_agent.trust.command import (
     HoldEndArgs,
     HoldsArgs,
     MaintainArgs,
+    ModeArgs,
     PlayArgs,
     SearchArgs,
 )
@@ -36,6 +37,7 @@ from edge_agent.uplink.archive_orders import ArchiveOrders
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
 from edge_agent.uplink.visit_orders import VisitOrders
 
@@ -60,6 +62,7 @@ class Commands:
         clock_orders: ClockOrders,
         archive: ArchiveOrders,
         visits: VisitOrders,
+        modes: ModeOrders,
         health: Callable[[], Health],
         broadcast: Answer,
         clock: Clock,
@@ -71,6 +74,7 @@ class Commands:
         self._clock_orders = clock_orders
         self._archive = archive
         self._visits = visits
+        self._modes = modes
         self._health = health
         self._broadcast = broadcast
         self._clock = clock
@@ -102,6 +106,8 @@ class Commands:
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
+                case ModeArgs() as args:
+                    self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
                 case _:
                     self._status(admitted, answer)
         except EdgeError as error:
