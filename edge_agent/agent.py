@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edge_agent import __version__
@@ -24,6 +25,7 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.promise import OnFull
+from edge_agent.buffer.register import Register
 from edge_agent.buffer.retention import Ballast, Deleter
 from edge_agent.cameras import Cameras
 from edge_agent.children import Ended, Heard
@@ -35,6 +37,7 @@ from edge_agent.disk_watch import DiskWatch
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster
 from edge_agent.hearing import Hearing
+from edge_agent.incidents import Incidents
 from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import ExportStep
@@ -57,6 +60,7 @@ from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.node import NodeLink, is_online
@@ -147,8 +151,12 @@ class Agent:
         self._reports = Reports(
             config, self._index, self._cameras, self._forecaster, self._node_alarms, self._node, clock
         )
+        register = Register(data / "incidents.sqlite", clock)
+        set_trouble = partial(self._node_alarms.set, "incidents_unwritten")
+        topics = Topics(config.site, config.node)
+        self._incidents = Incidents(register, self._reports, topics, set_trouble, clock)
         self._hearing = Hearing(
-            config, self._ledger, self._cameras, self._upkeep, self._reports, self._gap_notes, clock
+            config, self._ledger, self._cameras, self._upkeep, self._reports, self._incidents, self._gap_notes, clock
         )
         self._exports = Exports(
             self._documents, staging, self._journal, clock, self._start_exporter, self._release_news
@@ -159,6 +167,7 @@ class Agent:
             self._exports,
             HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
             ClockOrders(self._clock_watch, clock),
+            IncidentOrders(register, self._holds, self._door, self._incidents.written, config.zone, clock),
             self._reports.health,
             self._has_footage,
             self._broadcast,
@@ -176,6 +185,8 @@ class Agent:
                 *([Periodic("room", 2, self._upkeep.look_for_room)] if rule.on_full is OnFull.STOP else []),
                 *([Periodic("disks", 2, self._upkeep.look_at_disks)] if len(self._disks) > 1 else []),
                 Periodic("refusals", 60, self._door.settle),
+                Periodic("incidents", 1, self._incidents.look),
+                Periodic("register", 3600, self._incidents.prune),
                 *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
                 Periodic("forecast", 5, self._look_ahead),
             ],
@@ -189,6 +200,7 @@ class Agent:
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
         self._note_start()
+        self._incidents.resume(self._node_alarms.open)
         self._upkeep.look_at_the_clock()
         unfinished = self._ledger.reconcile()
         self._deleter.finish()
@@ -213,6 +225,7 @@ class Agent:
             self._watchdog.stopping()
             socket.close()
             self._workers.stop(self._next_event, self._hearing.last_words)
+            self._incidents.close()
             self._door.settle(now=True)
             self._upkeep.journal_swept()
             self._note_gaps()
@@ -266,6 +279,7 @@ class Agent:
                 self._child_ended(child, code)
             case LinkState() if is_online(event):
                 self._reports.tell_all()
+                self._incidents.tell_list()
             case Received(topic=topic, payload=payload) if topic == roster_topic(self._config.site):
                 if self._rosters:
                     self._rosters.offered(payload)
@@ -306,8 +320,7 @@ class Agent:
         return bool(self._library.segments(camera, interval))
 
     def _node_alarm(self, alarm: NodeAlarm) -> None:
-        if self._node:
-            self._node.node_alarm(alarm)
+        self._incidents.hear_node(alarm)
 
     def _clock_stepped(self, step: ClockStep) -> None:
         note_clock_step(self._journal, step)

@@ -28,11 +28,13 @@ from edge_agent.trust.command import (
     HoldsArgs,
 )
 from edge_agent.trust.door import Admitted, Door
+from edge_agent.trust.incident_args import AcknowledgeArgs, IncidentArgs, IncidentsArgs
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
 
 _log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Commands:
         exports: Exports,
         holds: HoldOrders,
         clock_orders: ClockOrders,
+        incidents: IncidentOrders,
         health: Callable[[], Health],
         has_footage: Callable[[CameraId, Interval], bool],
         broadcast: Answer,
@@ -64,6 +67,7 @@ class Commands:
         self._exports = exports
         self._holds = holds
         self._clock_orders = clock_orders
+        self._incidents = incidents
         self._health = health
         self._has_footage = has_footage
         self._broadcast = broadcast
@@ -90,8 +94,17 @@ class Commands:
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
+                case AcknowledgeArgs() as args:
+                    self._carried_out(admitted, self._incidents.acknowledge(admitted, args), answer)
+                case IncidentArgs() as args:
+                    self._carried_out(admitted, self._incidents.write(admitted, args), answer)
+                case IncidentsArgs() as args:
+                    self._carried_out(admitted, self._incidents.tell(admitted, args), answer)
                 case _:
                     self._status(admitted, answer)
+        except CommandRefusedError as refusal:
+            self._note(admitted, False, f"{refusal.code}: {refusal}")
+            answer(self._reply(nonce, "refused", refusal.code, words.refused(refusal.code, str(refusal))))
         except EdgeError as error:
             self._note(admitted, False, str(error))
             answer(self._reply(nonce, "failed", _code(error), words.failed(str(error))))
