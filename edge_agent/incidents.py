@@ -32,7 +32,9 @@ from edge_agent.uplink.topics import Topics
 
 _log = logging.getLogger(__name__)
 LIST_EVERY_S = 30.0
-"""The list of the newest alarms is published at most so often: alarms themselves are told at once."""
+"""The list of the newest alarms is published at most so often: alarms themselves are told at once.  …"""
+LIST_SOON_S = 2.0
+"""… After what a person did, so often."""
 WAITING_US = 86_400 * US
 
 _alarm: TypeAdapter[Alarm | NodeAlarm] = TypeAdapter(Alarm | NodeAlarm)
@@ -60,6 +62,7 @@ class _List:
 
     at_s: float | None = None
     stale: bool = True
+    gap_s: float = LIST_EVERY_S
 
 
 class Incidents:
@@ -110,14 +113,15 @@ class Incidents:
 
     def written(self, incident: Incident) -> None:
         """Somebody wrote something beside an alarm: everybody shall see it."""
-        self._list.stale = True
+        self._list.stale, self._list.gap_s = True, LIST_SOON_S
         self._outlet.tell_incident(incident_message(incident, self._topics, self._clock.utc_us()))
 
     def look(self) -> None:
         """To be called every second or so: storms that are over, the list when it is due."""
         for told in self._storms.tick(self._clock.monotonic()):
             self._tell(told)
-        if self._list.stale and (self._list.at_s is None or self._clock.monotonic() - self._list.at_s >= LIST_EVERY_S):
+        published_s = self._list.at_s
+        if self._list.stale and (published_s is None or self._clock.monotonic() - published_s >= self._list.gap_s):
             self.tell_list()
 
     def tell_list(self) -> None:
