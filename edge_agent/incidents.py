@@ -220,7 +220,7 @@ class Incidents:
             camera=alarm.camera,
             nature=alarm.nature,
             zone=alarm.zone,
-            severity=None,
+            severity=alarm.severity,
             camera_name=camera_name,
             zone_name=zone_name,
             uk=words.uk,

@@ -207,6 +207,26 @@ class AlarmNature(StrEnum):
     MOTION = "motion"
     LOST = "lost"
 
+    @property
+    def of_the_camera(self) -> bool:
+        """The camera itself is lost or tampered with: no mode silences that."""
+        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen"}
+
+
+class Severity(StrEnum):
+    """How loudly an alarm is told (`docs/modes.md`)."""
+
+    SILENT = "silent"
+    """Counted, not told."""
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Higher is louder."""
+        return list(Severity).index(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -239,6 +259,8 @@ class Alarm:
     cut: AlarmCut | None = None
     """Of an END: nobody saw what raised it end; `seen_us` is when it was last known to go on."""
     seen_us: int | None = None
+    severity: Severity = Severity.WARNING
+    """The agent's word by the mode; children leave it alone."""
 
 
 @dataclass(frozen=True, slots=True)

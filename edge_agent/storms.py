@@ -1,6 +1,7 @@
 """Alarms that come in storms, told as one each, without hiding that they were many (`docs/incidents.md`, "Storms").
 
-Pure: instants come in.  A camera's zone may raise alarms of one nature BURST at once and one a REFILL_S after that.
+Pure: instants come in.  A camera's zone may raise alarms of one nature and severity BURST at once and one a REFILL_S
+after that.
 The one that comes beyond this is told, too, but stands for all that follow until it has been quiet for QUIET_S: they
 are counted in its `merged`, and its END waits.  Natures and zones have each their own measure, so a tree in the wind
 hides nobody at the gate.
@@ -16,6 +17,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from edge_agent.model import Alarm, AlarmCut, AlarmPhase
+from edge_agent.modes.severity import louder
 
 BURST = 10
 REFILL_S = 60.0
@@ -28,7 +30,7 @@ Measure = tuple[object, ...]
 
 def measure_of(alarm: Alarm) -> Measure:
     """What shares a measure."""
-    return alarm.camera, alarm.nature, alarm.zone
+    return alarm.camera, alarm.nature, alarm.zone, alarm.severity
 
 
 @dataclass(slots=True)
@@ -134,9 +136,12 @@ class Storms:
     @staticmethod
     def _update(storm: _Storm, alarm: Alarm, now_s: float) -> list[Alarm]:
         """The storm's alarm as it is now, told when it is time to."""
-        due = now_s - storm.told_s >= min(UPDATE_MOST_S, max(UPDATE_S, (now_s - storm.began_s) / 6))
+        severity = louder(alarm.severity, storm.last.severity)
+        due = severity is not storm.last.severity or now_s - storm.told_s >= min(
+            UPDATE_MOST_S, max(UPDATE_S, (now_s - storm.began_s) / 6)
+        )
         at_us = max(alarm.at_us, storm.last.at_us + 1)  # two messages of one instant would have one id
-        update = dataclasses.replace(alarm, phase=AlarmPhase.UPDATE, at_us=at_us)
+        update = dataclasses.replace(alarm, phase=AlarmPhase.UPDATE, at_us=at_us, severity=severity)
         storm.last = dataclasses.replace(update, picture=None)
         if not due:
             return []

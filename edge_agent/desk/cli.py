@@ -17,6 +17,7 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.desk import incident_cli
 from edge_agent.desk.client import Patience
 from edge_agent.desk.hold_cli import hold_app
+from edge_agent.desk.mode_cli import mode
 from edge_agent.desk.options import (
     ConfigOption,
     IdleOption,
@@ -71,6 +72,7 @@ app.add_typer(roster_app)
 app.add_typer(incident_cli.incident_app)
 for _command in (incident_cli.ack, incident_cli.comment, incident_cli.false, incident_cli.incidents):
     app.command()(_command)
+app.command("mode")(mode)
 
 
 @app.callback()

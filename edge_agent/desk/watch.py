@@ -31,6 +31,7 @@ KINDS = (
     TopicKind.STATUS,
     TopicKind.HEALTH,
     TopicKind.CAMERA,
+    TopicKind.MODE,
     TopicKind.ALARM,
     TopicKind.NODE_ALARM,
     TopicKind.INCIDENT,

@@ -26,6 +26,7 @@ from edge_agent.trust.command import (
     HoldArgs,
     HoldEndArgs,
     HoldsArgs,
+    ModeArgs,
 )
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.incident_args import AcknowledgeArgs, IncidentArgs, IncidentsArgs
@@ -35,6 +36,7 @@ from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
 from edge_agent.uplink.incident_orders import IncidentOrders
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Commands:
         holds: HoldOrders,
         clock_orders: ClockOrders,
         incidents: IncidentOrders,
+        modes: ModeOrders,
         health: Callable[[], Health],
         has_footage: Callable[[CameraId, Interval], bool],
         broadcast: Answer,
@@ -68,6 +71,7 @@ class Commands:
         self._holds = holds
         self._clock_orders = clock_orders
         self._incidents = incidents
+        self._modes = modes
         self._health = health
         self._has_footage = has_footage
         self._broadcast = broadcast
@@ -100,6 +104,8 @@ class Commands:
                     self._carried_out(admitted, self._incidents.write(admitted, args), answer)
                 case IncidentsArgs() as args:
                     self._carried_out(admitted, self._incidents.tell(admitted, args), answer)
+                case ModeArgs() as args:
+                    self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
                 case _:
                     self._status(admitted, answer)
         except CommandRefusedError as refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from edge_agent.trust.policy import Access, Limits, Person, Role
 from edge_agent.uplink.hold_orders import Done
 from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.payloads import MAX_JSON_BYTES, Reply, ReplyState, Words, encode
-from edge_agent.when import UTC
 from tests.simulators.clock import HandClock
 from tests.trust.support import person
 
