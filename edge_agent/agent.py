@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edge_agent import __version__
@@ -24,6 +25,7 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.promise import OnFull
+from edge_agent.buffer.register import Register
 from edge_agent.buffer.retention import Ballast, Deleter
 from edge_agent.cameras import Cameras
 from edge_agent.children import Ended, Heard
@@ -35,6 +37,7 @@ from edge_agent.disk_watch import DiskWatch
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster
 from edge_agent.hearing import Hearing
+from edge_agent.incidents import Incidents
 from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.journal_watch import JournalWatch
 from edge_agent.kernel_clock import boot_id
@@ -63,6 +66,7 @@ from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.mode_orders import ModeOrders
@@ -159,7 +163,7 @@ class Agent:
         self._modes = Modes(
             config.plan, config.zone, self._documents, clock, lambda changes: self._mode_keeper.changed(changes)
         )
-        self._loudness = Loudness(self._modes.severity_of, lambda alarm: self._reports.tell_alarm(alarm))
+        self._loudness = Loudness(self._modes.severity_of, lambda alarm: self._incidents.hear(alarm))
         self._reports = Reports(
             config,
             self._index,
@@ -176,6 +180,10 @@ class Agent:
         self._mode_keeper = ModeKeeper(
             self._loudness, self._journal, clock, self._reports.tell_modes, self._resting.let
         )
+        register = Register(data / "incidents.sqlite", clock)
+        set_trouble = partial(self._node_alarms.set, "incidents_unwritten")
+        topics = Topics(config.site, config.node)
+        self._incidents = Incidents(register, self._reports, topics, set_trouble, clock)
         self._hearing = Hearing(
             config, self._ledger, self._cameras, self._upkeep, self._reports, self._loudness, self._gap_notes, clock
         )
@@ -190,6 +198,7 @@ class Agent:
             ClockOrders(self._clock_watch, clock),
             ArchiveOrders(config, self._index, self._library, clock),
             VisitOrders(self._visits, clock),
+            IncidentOrders(register, self._holds, self._door, self._incidents.written, config.zone, clock),
             ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
             self._log.audit,
@@ -211,6 +220,8 @@ class Agent:
                 Periodic("refusals", 60, self._door.settle),
                 Periodic("journal", 2, self._journal_watch.look),
                 Periodic("visits", 60, self._look_for_visits),
+                Periodic("incidents", 1, self._incidents.look),
+                Periodic("register", 3600, self._incidents.prune),
                 *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
                 Periodic("forecast", 5, self._look_ahead),
             ],
@@ -224,6 +235,7 @@ class Agent:
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
         self._note_start()
+        self._incidents.resume(self._node_alarms.open)
         self._upkeep.look_at_the_clock()
         unfinished = self._ledger.reconcile()
         self._deleter.finish()
@@ -250,6 +262,7 @@ class Agent:
             self._watchdog.stopping()
             socket.close()
             self._workers.stop(self._next_event, self._hearing.last_words)
+            self._incidents.close()
             self._door.settle(now=True)
             self._upkeep.journal_swept()
             self._note_gaps()
@@ -304,6 +317,7 @@ class Agent:
                 self._child_ended(child, code)
             case LinkState() if is_online(event):
                 self._reports.tell_all()
+                self._incidents.tell_list()
             case Received(topic=topic, payload=payload) if topic == roster_topic(self._config.site):
                 if self._rosters:
                     self._rosters.offered(payload)
@@ -344,8 +358,7 @@ class Agent:
         self._commands.release_news(news)
 
     def _node_alarm(self, alarm: NodeAlarm) -> None:
-        if self._node:
-            self._node.node_alarm(alarm)
+        self._incidents.hear_node(alarm)
 
     def _clock_stepped(self, step: ClockStep) -> None:
         note_clock_step(self._journal, step)

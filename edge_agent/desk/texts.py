@@ -44,6 +44,9 @@ class Texts:
     fresh_line: str
     going_on: str
     lasted: str
+    acknowledged_by: str
+    false_by: str
+    waiting: str
     hidden: str
     malformed: str
     over_limit: str
@@ -137,6 +140,9 @@ _UK = Texts(
     fresh_line="знову повідомляє про стан",
     going_on="триває",
     lasted="тривало {age}",
+    acknowledged_by="✓ {who}",
+    false_by="хибна: {who}",
+    waiting="тривог за добу не підтверджено: {count}",
     hidden="… і ще {count}",
     malformed="незрозумілих повідомлень: {count}",
     over_limit="понад межу не показано: {count}",
@@ -222,6 +228,9 @@ _EN = Texts(
     fresh_line="tells its health again",
     going_on="going on",
     lasted="lasted {age}",
+    acknowledged_by="✓ {who}",
+    false_by="false: {who}",
+    waiting="alarms of the last 24 hours that nobody acknowledged: {count}",
     hidden="… and {count} more",
     malformed="messages not understood: {count}",
     over_limit="beyond the limit, not shown: {count}",
