@@ -21,7 +21,9 @@ from edge_agent.model import CameraId, PersonId
 from edge_agent.toml_file import Mistake, PathSection, Section, load_toml, resolve_path
 from edge_agent.trust.age import Recipient
 from edge_agent.trust.keys import parse_public_key
+from edge_agent.trust.note import NoteKey, SignatureKind, parse_note_key
 from edge_agent.trust.policy import Person, Role
+from edge_agent.trust.witnessed import MAX_WITNESSES
 
 MAX_SOCKET_PATH = 100
 WRITE_ONLY = (
@@ -71,6 +73,16 @@ def _public_key(text: str) -> str:
         parse_public_key(text)
     except EdgeError as error:
         raise ValueError(f"an Ed25519 public key as `edge-desk keys new` prints it ({error})") from error
+    return text
+
+
+def _witness_key(text: str) -> str:
+    try:
+        key = parse_note_key(text)
+    except EdgeError as error:
+        raise ValueError(f"a witness's verifier key as `edge-desk witness key` prints it ({error})") from error
+    if key.kind is not SignatureKind.COSIGNATURE:
+        raise ValueError("the verifier key of a witness, not of a node's journal")
     return text
 
 
@@ -265,6 +277,14 @@ class PersonEntry(Section):
         )
 
 
+class WitnessEntry(Section):
+    """Somebody who cosigns the journal's checkpoints."""
+
+    key: Annotated[str, AfterValidator(_witness_key)] = Field(
+        description="C2SP verifier key, as `edge-desk witness key` prints it"
+    )
+
+
 class Trust(Section):
     """Whom the node believes about people."""
 
@@ -292,6 +312,11 @@ class Config(Section):
     target: tuple[Target, ...] = ()
     person: tuple[PersonEntry, ...] = ()
     trust: Trust = Trust()
+    witness: tuple[WitnessEntry, ...] = Field((), max_length=MAX_WITNESSES)
+
+    @property
+    def witnesses(self) -> tuple[NoteKey, ...]:
+        return tuple(parse_note_key(entry.key) for entry in self.witness)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from edge_agent import __version__
 from edge_agent.buffer.outbox import Keep, Losses, Outbox
@@ -46,8 +46,9 @@ class NodeLink:
         on_state: Callable[[LinkState], None],
         *,
         rosters: bool = False,
+        witnesses: Iterable[str] = (),
     ) -> None:
-        """`rosters`: hear the site's roster, too."""
+        """`rosters`: hear the site's roster, too; `witnesses`: the ids of their keys, whom to hear."""
         self._topics = topics
         self._outbox = outbox
         self._clock = clock
@@ -56,6 +57,8 @@ class NodeLink:
         self._link.subscribe(topics.command)
         if rosters:
             self._link.subscribe(roster_topic(topics.site))
+        for witness in witnesses:
+            self._link.subscribe(topics.cosigned(witness))
         self._sender = Sender(outbox, self._link, clock)
         self._losses = Losses()
 
@@ -110,6 +113,9 @@ class NodeLink:
     def camera(self, camera: CameraId, report: CameraReport) -> None:
         message = CameraMessage(at_us=self._clock.utc_us(), camera=camera, report=report)
         self._link.publish(self._topics.camera(camera), encode(message), retain=True)
+
+    def ask_witness(self, witness: str, request: bytes) -> None:
+        self._link.publish(self._topics.checkpoint(witness), request, retain=True)
 
     def reply(self, reply: Reply) -> None:
         """A final reply is kept until the broker has it; progress is told to whoever listens now."""
