@@ -17,6 +17,7 @@ from edge_agent.uplink.payloads import (
     CameraMessage,
     CameraReport,
     Health,
+    ModeMessage,
     NodeState,
     Reply,
     Status,
@@ -113,6 +114,9 @@ class NodeLink:
     def camera(self, camera: CameraId, report: CameraReport) -> None:
         message = CameraMessage(at_us=self._clock.utc_us(), camera=camera, report=report)
         self._link.publish(self._topics.camera(camera), encode(message), retain=True)
+
+    def mode(self, message: ModeMessage) -> None:
+        self._link.publish(self._topics.mode(message.camera), encode(message), retain=True)
 
     def ask_witness(self, witness: str, request: bytes) -> None:
         self._link.publish(self._topics.checkpoint(witness), request, retain=True)
