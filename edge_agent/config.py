@@ -79,7 +79,8 @@ def _public_key(text: str) -> str:
     return text
 
 
-def _witness_key(text: str) -> str:
+def witness_key(text: str) -> str:
+    """A witness's C2SP verifier key as it is; ValueError says what it must be."""
     try:
         key = parse_note_key(text)
     except EdgeError as error:
@@ -284,7 +285,7 @@ class PersonEntry(Section):
 class WitnessEntry(Section):
     """Somebody who cosigns the journal's checkpoints."""
 
-    key: Annotated[str, AfterValidator(_witness_key)] = Field(
+    key: Annotated[str, AfterValidator(witness_key)] = Field(
         description="C2SP verifier key, as `edge-desk witness key` prints it"
     )
 

@@ -54,6 +54,7 @@ from edge_agent.desk.settings import (
 from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
+from edge_agent.desk.witness_cli import witness_app
 from edge_agent.errors import EdgeError, UsageError
 from edge_agent.terminal import JsonOption, app_of, console, run_app
 from edge_agent.trust.age import open_file
@@ -69,6 +70,7 @@ app.add_typer(keys_app)
 app.add_typer(hold_app)
 app.add_typer(order_app)
 app.add_typer(roster_app)
+app.add_typer(witness_app)
 app.command("mode")(mode)
 app.command("audit")(audit_command)
 

@@ -81,6 +81,11 @@ def parse_request(content: bytes) -> WitnessRequest:
     return WitnessRequest(int(old[1]), proof, parse_note(below))
 
 
+def state_file(site: str, node: str) -> str:
+    """The name of the file with what was cosigned last of a node."""
+    return f"{site}.{node}.checkpoint"
+
+
 class Told(StrEnum):
     """What became of a request."""
 
@@ -208,7 +213,7 @@ class Witness:
     def _path(self, node: NoteKey) -> Path:
         found = _ORIGIN.fullmatch(node.name)
         assert found is not None  # of __init__
-        return self._folder / f"{found[1]}.{found[2]}.checkpoint"
+        return self._folder / state_file(found[1], found[2])
 
     @staticmethod
     def _write(path: Path, note: Note) -> None:
