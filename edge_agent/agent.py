@@ -76,6 +76,7 @@ from edge_agent.uplink.topics import Topics, roster_topic
 from edge_agent.uplink.visit_orders import VisitOrders
 from edge_agent.visits import Visits, look_for_forgotten
 from edge_agent.watchdog import Watchdog
+from edge_agent.witnesses import Witnesses
 from edge_agent.workers import RECORDER, WATCHER, Workers
 
 _log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Agent:
         self._library = Library(self._disks, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
         key = node_signing_key(data, signed_before=config.checkpoint_path.exists())
-        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key)
+        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key, config.witnesses)
         self._gap_notes = GapNotes()
         self._documents = Documents(data / "documents.json", clock)
         self._holds = Holds(self._documents)
@@ -159,7 +160,17 @@ class Agent:
             outbox = Outbox(data / "outbox.sqlite", clock=clock)
             topics = Topics(config.site, config.node)
             put = self._events.put
-            self._node = NodeLink(config.mqtt, topics, outbox, clock, put, put, rosters=self._rosters is not None)
+            self._node = NodeLink(
+                config.mqtt,
+                topics,
+                outbox,
+                clock,
+                put,
+                put,
+                rosters=self._rosters is not None,
+                witnesses=(key.key_id.hex() for key in config.witnesses),
+            )
+        self._witnesses = Witnesses(self._log, config.witnesses, self._node_alarms, self._ask_witness, clock)
         self._modes = Modes(
             config.plan, config.zone, self._documents, clock, lambda changes: self._mode_keeper.changed(changes)
         )
@@ -318,9 +329,12 @@ class Agent:
             case LinkState() if is_online(event):
                 self._reports.tell_all()
                 self._incidents.tell_list()
+                self._witnesses.online()
             case Received(topic=topic, payload=payload) if topic == roster_topic(self._config.site):
                 if self._rosters:
                     self._rosters.offered(payload)
+            case Received(topic=topic, payload=payload) if self._witnesses.hear(topic, payload):
+                pass
             case Received(payload=payload, retain=False):
                 self._commands.take(payload, Access.REMOTE, self._broadcast)
             case LocalCommand(token=token, replies=replies):
@@ -354,6 +368,10 @@ class Agent:
     def _answer_locally(self, replies: LocalReplies, reply: Reply) -> None:
         replies.send(encode_reply(reply, self._log.reply_key()), final=reply.state.final)
 
+    def _ask_witness(self, witness: str, request: bytes) -> None:
+        if self._node:
+            self._node.ask_witness(witness, request)
+
     def _release_news(self, news: ReleaseNews) -> None:
         self._commands.release_news(news)
 
@@ -382,6 +400,7 @@ class Agent:
         """Vouch for the journal as it is now; health tells it.  Where that can't be, an alarm does."""
         try:
             self._reports.checkpoint = str(self._log.checkpoint())
+            self._witnesses.look()
             said = None
         except ArchiveError as error:
             self._reports.checkpoint = None

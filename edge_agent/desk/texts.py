@@ -82,6 +82,8 @@ class Texts:
     sizes: tuple[str, str, str, str]
     """MB, GB, TB and bytes."""
     journal_columns: tuple[str, str, str, str]
+    witnessed: str
+    unwitnessed: str
     """Who, action, outcome, reason."""
     unreadable: str
     reading_journals: str
@@ -176,6 +178,8 @@ _UK = Texts(
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
     journal_columns=("хто", "дія", "наслідок", "підстава"),
+    witnessed="перші {size} засвідчив {who} {when}",
+    unwitnessed="свідки його не засвідчили",
     unreadable="не розібрати",
     reading_journals="Прочитано {count} записів з {of} (вузлів: {nodes})",
     camera_states={
@@ -264,6 +268,8 @@ _EN = Texts(
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
     journal_columns=("who", "action", "outcome", "reason"),
+    witnessed="the first {size} were witnessed by {who} on {when}",
+    unwitnessed="no witness has seen it",
     unreadable="unreadable",
     reading_journals="Read {count} of {of} entries ({nodes} nodes)",
     camera_states={
