@@ -65,7 +65,7 @@ from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.node import NodeLink, is_online
-from edge_agent.uplink.payloads import Reply, encode
+from edge_agent.uplink.payloads import Reply, encode_reply
 from edge_agent.uplink.topics import Topics, roster_topic
 from edge_agent.watchdog import Watchdog
 from edge_agent.workers import RECORDER, WATCHER, Workers
@@ -183,6 +183,7 @@ class Agent:
             ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
             self._has_footage,
+            self._log.audit,
             self._broadcast,
             clock,
         )
@@ -298,7 +299,7 @@ class Agent:
             case Received(payload=payload, retain=False):
                 self._commands.take(payload, Access.REMOTE, self._broadcast)
             case LocalCommand(token=token, replies=replies):
-                self._commands.take(token, Access.DIRECT, lambda reply: _answer_locally(replies, reply))
+                self._commands.take(token, Access.DIRECT, lambda reply: self._answer_locally(replies, reply))
 
     def _child_ended(self, child: str, code: int) -> None:
         _log.log(logging.INFO if code == 0 else logging.ERROR, "%s ended (%d)", child, code)
@@ -323,7 +324,10 @@ class Agent:
 
     def _broadcast(self, reply: Reply) -> None:
         if self._node:
-            self._node.reply(reply)
+            self._node.reply(reply, encode_reply(reply, self._log.reply_key()))
+
+    def _answer_locally(self, replies: LocalReplies, reply: Reply) -> None:
+        replies.send(encode_reply(reply, self._log.reply_key()), final=reply.state.final)
 
     def _release_news(self, news: ReleaseNews) -> None:
         self._commands.release_news(news)
@@ -387,7 +391,3 @@ def prepare_folders(config: Config, staging: Path) -> None:
             folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ArchiveError(f"the data folder {config.data} cannot be used: {error.strerror}") from error
-
-
-def _answer_locally(replies: LocalReplies, reply: Reply) -> None:
-    replies.send(encode(reply), final=reply.state.final)

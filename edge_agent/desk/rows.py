@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from edge_agent.desk.board import AlarmView, Board, Event, NodeView, printable
 from edge_agent.desk.texts import Texts
 from edge_agent.model import CameraFault, CameraState, Severity
+from edge_agent.trust.journal import BadLine, JournalEntry
 from edge_agent.uplink.payloads import PROMISE_ALARM, AlarmMessage, CameraReport, Health, Kept, ModeReport, NodeState
-from edge_agent.when import from_us
+from edge_agent.when import from_us, spoken
 
 HOT_C = 80.0
 LOW_DISK_PART = 0.05
@@ -252,6 +253,20 @@ class Wording:
             case NodeState.STOPPED:
                 return self.texts.stopped
         return self.texts.unknown
+
+
+def journal_row(texts: Texts, zone: ZoneInfo, entry: JournalEntry | BadLine) -> tuple[str, str, str, str, str]:
+    """Time, who, action, outcome, reason."""
+    if isinstance(entry, BadLine):
+        return "", "", "", texts.unreadable, printable(entry.raw[:80].decode("utf-8", "replace"), 80)
+    try:
+        time = spoken(entry.at_us or 0, zone)
+    except OverflowError:
+        time = texts.none
+    camera = entry.args.get("camera")
+    what = " ".join(str(part) for part in (entry.action or entry.kind, camera) if part)
+    said = entry.reason if entry.count == 1 else f"{entry.reason} (×{entry.count})"
+    return time, printable(entry.who, 200), printable(what, 80), str(entry.outcome), printable(said, 500)
 
 
 def _strained(health: Health) -> bool:

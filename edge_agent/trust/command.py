@@ -19,6 +19,7 @@ from edge_agent.errors import RefusedError
 from edge_agent.model import Interval, PersonId
 from edge_agent.trust import jws
 from edge_agent.trust.age_keys import Recipient
+from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.jws import MAX_TIME_S, Closed, plain_text
 from edge_agent.trust.keys import PublicKey
 from edge_agent.trust.policy import ALL_CAMERAS, Action, Person
@@ -201,7 +202,15 @@ class ModeArgs(Closed):
         return self
 
 
-CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs | ModeArgs
+class JournalArgs(Closed):
+    """`journal`: entries of the journal with their proofs."""
+
+    action: ClassVar[Action] = Action.JOURNAL
+
+    query: AuditQuery = Field(default=AuditQuery(), strict=False)
+
+
+CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs | JournalArgs | ModeArgs
 
 _ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_args(CommandArgs)}
 
