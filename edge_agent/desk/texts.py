@@ -185,7 +185,7 @@ _UK = Texts(
     camera_states={
         CameraState.CONNECTING: "з'єднується",
         CameraState.RECORDING: "записує",
-        CameraState.RESTING: "за режимом без запису",
+        CameraState.RESTING: "без запису",
         CameraState.LOST: "втрачено",
     },
     faults={
@@ -275,7 +275,7 @@ _EN = Texts(
     camera_states={
         CameraState.CONNECTING: "connecting",
         CameraState.RECORDING: "recording",
-        CameraState.RESTING: "not recorded in its mode",
+        CameraState.RESTING: "not recorded",
         CameraState.LOST: "lost",
     },
     faults={
