@@ -41,6 +41,7 @@ from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Interval, NodeAlarm
 from edge_agent.modes.keeper import ModeKeeper
 from edge_agent.modes.loudness import Loudness
+from edge_agent.modes.resting import Resting
 from edge_agent.modes.standing import Modes
 from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.notes import note, note_clock_step
@@ -163,7 +164,10 @@ class Agent:
             self._node,
             clock,
         )
-        self._mode_keeper = ModeKeeper(self._loudness, self._journal, clock, self._reports.tell_modes)
+        self._resting = Resting(self._workers, self._ledger, self._gap_notes, self._modes.plan.of_cameras)
+        self._mode_keeper = ModeKeeper(
+            self._loudness, self._journal, clock, self._reports.tell_modes, self._resting.let
+        )
         self._hearing = Hearing(
             config, self._ledger, self._cameras, self._upkeep, self._reports, self._loudness, self._gap_notes, clock
         )
@@ -215,10 +219,12 @@ class Agent:
         if self._deleter.must_wait():
             self._workers.wait(WAIT)
         self._upkeep.choose_disk()
+        self._mode_keeper.begin(self._modes)
         self._workers.recorder.look()
         try:
             self._ledger.recover(unfinished)
             self._ledger.begin(camera.camera_id for camera in self._config.camera)
+            self._resting.account()
         except ArchiveError as error:
             _log.error("the time before this start is not accounted for: %s", error)
         socket = LocalSocket(self._config.socket_path, self._take_local)

@@ -59,10 +59,10 @@ MAY = {
     ("archive_officer", "hold_end", "remote"), ("archive_officer", "hold_end", "direct"),
     ("archive_officer", "holds", "remote"), ("archive_officer", "holds", "direct"),
     ("mayor", "holds", "remote"), ("deputy", "holds", "remote"),
-    ("archive_officer", "mode", "remote"), ("archive_officer", "mode", "direct"),
-    ("operator", "mode", "remote"), ("operator", "mode", "direct"),
     ("mayor", "journal", "remote"), ("deputy", "journal", "remote"), ("auditor", "journal", "remote"),
     ("archive_officer", "journal", "remote"), ("archive_officer", "journal", "direct"),
+    ("archive_officer", "mode", "remote"), ("archive_officer", "mode", "direct"),
+    ("operator", "mode", "remote"), ("operator", "mode", "direct"),
     ("archive_officer", "clock_confirm", "direct"), ("contractor", "clock_confirm", "direct"),
 }  # fmt: skip
 """Order 362-р as a list (`docs/commands.md`)."""
@@ -78,7 +78,7 @@ _EXPORT: dict[str, Any] = {
 _ORDER = {"order_number": "12-р", "ordered_by": "Мер Іван"}
 _ARGS: dict[str, dict[str, Any]] = {
     "status": {}, "export": _EXPORT, "holds": {}, "clock_confirm": {"read_us": NOW_S * US},
-    "mode": {}, "journal": {"query": {"person": "o"}},
+    "journal": {"query": {"person": "o"}}, "mode": {"reason": "shift"},
     "hold": _ORDER | {"start_us": (NOW_S - 600) * US, "cameras": ["gate"]},
     "hold_end": _ORDER | {"hold_id": hold_id("the hold that is there")},
 }  # fmt: skip
@@ -188,8 +188,7 @@ class _House:
         library = Library(folder / "archive", self._index, (), self._clock)
         orders = HoldOrders([CameraId("gate")], self._holds, self._index, library, self._clock)
         clock_orders = ClockOrders(ClockWatch(documents, self._clock, "a boot", lambda _: None), self._clock)
-        modes = Modes(config.plan, config.zone, documents, self._clock, lambda _: None)
-        mode_orders = ModeOrders(modes, config.zone, self._clock)
+        mode_orders = ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock)
         self._commands = Commands(
             config, self._door, self._exports, orders, clock_orders, mode_orders,
             self._health, self._has_footage, self._audit, self.replies.append, self._clock,

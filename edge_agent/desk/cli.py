@@ -69,8 +69,8 @@ app.add_typer(keys_app)
 app.add_typer(hold_app)
 app.add_typer(order_app)
 app.add_typer(roster_app)
-app.command("audit")(audit_command)
 app.command("mode")(mode)
+app.command("audit")(audit_command)
 
 
 @app.callback()

@@ -67,6 +67,9 @@ class AlarmRow:
     level: Level
 
 
+_LEVELS = {CameraState.CONNECTING: Level.WARNING, CameraState.LOST: Level.BAD}
+
+
 class Wording:
     """Turns values into one operator's language and time zone."""
 
@@ -142,16 +145,16 @@ class Wording:
         return [self.camera(name, report) for name, report in sorted(reports.items())]
 
     def camera(self, camera: str, report: CameraReport) -> Row:
-        recording = report.state is CameraState.RECORDING
+        live = report.state in (CameraState.RECORDING, CameraState.RESTING)
         gaps = report.gaps_24h
         label = f"  {camera}" + (f" {printable(report.name, NAME_CHARS)}" if report.name != camera else "")
-        level = {CameraState.RECORDING: Level.GOOD, CameraState.CONNECTING: Level.WARNING}.get(report.state, Level.BAD)
+        level = _LEVELS.get(report.state, Level.GOOD)
         return Row(
             Level.WARNING if level is Level.GOOD and report.clock_warning else level,
             label.rstrip(),
             self._short_state(report.state, report.fault),
-            fps=f"{report.fps:.1f}" if recording else "",
-            bitrate=f"{report.bitrate_bps / 1e6:.1f}" if recording else "",
+            fps=f"{report.fps:.1f}" if live else "",
+            bitrate=f"{report.bitrate_bps / 1e6:.1f}" if live else "",
             gaps=f"{gaps.count}: {self.texts.duration(gaps.seconds)}" if gaps.count else "0",
         )
 

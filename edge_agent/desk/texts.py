@@ -173,6 +173,7 @@ _UK = Texts(
     camera_states={
         CameraState.CONNECTING: "з'єднується",
         CameraState.RECORDING: "записує",
+        CameraState.RESTING: "за режимом без запису",
         CameraState.LOST: "втрачено",
     },
     faults={
@@ -256,6 +257,7 @@ _EN = Texts(
     camera_states={
         CameraState.CONNECTING: "connecting",
         CameraState.RECORDING: "recording",
+        CameraState.RESTING: "not recorded in its mode",
         CameraState.LOST: "lost",
     },
     faults={

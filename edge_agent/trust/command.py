@@ -182,14 +182,6 @@ class ClockConfirmArgs(Closed):
     """What it showed to the person."""
 
 
-class JournalArgs(Closed):
-    """`journal`: entries of the journal with their proofs."""
-
-    action: ClassVar[Action] = Action.JOURNAL
-
-    query: AuditQuery = Field(default=AuditQuery(), strict=False)
-
-
 class ModeArgs(Closed):
     """`mode`: set the mode of the node or of one camera, or go back to the programme."""
 
@@ -210,7 +202,15 @@ class ModeArgs(Closed):
         return self
 
 
-CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs | ModeArgs | JournalArgs
+class JournalArgs(Closed):
+    """`journal`: entries of the journal with their proofs."""
+
+    action: ClassVar[Action] = Action.JOURNAL
+
+    query: AuditQuery = Field(default=AuditQuery(), strict=False)
+
+
+CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs | JournalArgs | ModeArgs
 
 _ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_args(CommandArgs)}
 

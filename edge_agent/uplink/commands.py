@@ -101,10 +101,10 @@ class Commands:
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
-                case JournalArgs(query=query):
-                    self._carried_out(admitted, self._told_journal(query), answer)
                 case ModeArgs() as args:
                     self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
+                case JournalArgs(query=query):
+                    self._carried_out(admitted, self._told_journal(query), answer)
                 case _:
                     self._status(admitted, answer)
         except EdgeError as error:
