@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_agent.config import Language
 from edge_agent.model import CameraFault, CameraState
+from edge_agent.trust.journal import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Texts:
     """MB, GB, TB and bytes."""
     journal_columns: tuple[str, str, str, str]
     """Who, action, outcome, reason."""
+    outcomes: Mapping[Outcome, str]
     unreadable: str
     reading_journals: str
     camera_states: Mapping[CameraState, str]
@@ -168,6 +170,12 @@ _UK = Texts(
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
     journal_columns=("хто", "дія", "наслідок", "підстава"),
+    outcomes={
+        Outcome.ACCEPTED: "дозволено",
+        Outcome.REFUSED: "відмовлено",
+        Outcome.DONE: "виконано",
+        Outcome.FAILED: "не вдалося",
+    },
     unreadable="не розібрати",
     reading_journals="Прочитано {count} записів з {of} (вузлів: {nodes})",
     camera_states={
@@ -252,6 +260,7 @@ _EN = Texts(
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
     journal_columns=("who", "action", "outcome", "reason"),
+    outcomes={outcome: str(outcome) for outcome in Outcome},
     unreadable="unreadable",
     reading_journals="Read {count} of {of} entries ({nodes} nodes)",
     camera_states={
