@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.desk import incident_cli
+from edge_agent.desk.audit_cli import audit_command
 from edge_agent.desk.client import Patience
 from edge_agent.desk.hold_cli import hold_app
 from edge_agent.desk.mode_cli import mode
@@ -73,6 +74,7 @@ app.add_typer(incident_cli.incident_app)
 for _command in (incident_cli.ack, incident_cli.comment, incident_cli.false, incident_cli.incidents):
     app.command()(_command)
 app.command("mode")(mode)
+app.command("audit")(audit_command)
 
 
 @app.callback()
