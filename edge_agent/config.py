@@ -269,6 +269,14 @@ class PersonEntry(Section):
         )
 
 
+class AlarmSection(Section):
+    """What goes out with alarms (`docs/incidents.md`)."""
+
+    seal_pictures_to: tuple[AgeRecipient, ...] = Field(
+        (), max_length=32, description="age public keys that alone can open alarms' pictures; plain JPEG when empty"
+    )
+
+
 class Trust(Section):
     """Whom the node believes about people."""
 
@@ -296,6 +304,7 @@ class Config(Section):
     target: tuple[Target, ...] = ()
     person: tuple[PersonEntry, ...] = ()
     trust: Trust = Trust()
+    alarm: AlarmSection = AlarmSection()
     mode: tuple[ModeEntry, ...] = Field((), max_length=64)
     programme: ProgrammeEntry = Field(ProgrammeEntry(), description="which mode there is when")
 
