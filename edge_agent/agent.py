@@ -17,6 +17,7 @@ from pathlib import Path
 from edge_agent import __version__
 from edge_agent.archive_alarms import ArchiveAlarms, PromiseAlarm
 from edge_agent.archive_disks import disks_of
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
@@ -24,7 +25,7 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.promise import OnFull
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.retention import Deleter
 from edge_agent.cameras import Cameras
 from edge_agent.children import Ended, Heard
 from edge_agent.clock import Clock
@@ -140,7 +141,7 @@ class Agent:
 
         self._node: NodeLink | None = None
         if config.mqtt is not None:
-            outbox = Outbox(data / "outbox.sqlite", clock=clock)
+            outbox = Outbox(data / "outbox.sqlite", max_bytes=config.mqtt.outbox_max, clock=clock)
             topics = Topics(config.site, config.node)
             put = self._events.put
             self._node = NodeLink(config.mqtt, topics, outbox, clock, put, put, rosters=self._rosters is not None)

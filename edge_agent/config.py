@@ -204,6 +204,7 @@ class Mqtt(PathSection):
     username: str | None = None
     password_file: str | None = None
     keepalive_s: int = Field(30, ge=5, le=600)
+    outbox_max: Size = Field(2 * 10**9, ge=10**6, description="what may wait on disk for the broker")
 
     @model_validator(mode="after")
     def _consistent(self) -> Mqtt:

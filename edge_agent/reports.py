@@ -14,6 +14,7 @@ from edge_agent.forecaster import Forecaster
 from edge_agent.health import ArchiveProbe, NodeProbe
 from edge_agent.model import Alarm, CameraId
 from edge_agent.node_alarms import NodeAlarms
+from edge_agent.outbox_alarm import OutboxAlarm
 from edge_agent.uplink.forecast_words import kept_report, promise_report
 from edge_agent.uplink.node import NodeLink
 from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, trouble
@@ -38,6 +39,7 @@ class Reports:
         self._node_alarms, self._node, self._clock = node_alarms, node, clock
         self.checkpoint: str | None = None
         """The journal's newest, as the agent signed it."""
+        self._outbox_alarm = OutboxAlarm(node_alarms)
         self._probe = NodeProbe(disks_of(config), clock)
         self._archive_probe = ArchiveProbe(index, clock)
 
@@ -68,6 +70,7 @@ class Reports:
 
     def tell_health(self) -> None:
         if self._node:
+            self._outbox_alarm.look(self._node.undelivered())
             self._node.health(self.health())
 
     def tell_camera(self, camera: CameraId) -> None:

@@ -94,15 +94,16 @@ class NodeLink:
 
     def alarm(self, alarm: Alarm, camera_name: str, zone_name: str) -> None:
         """Keep an alarm and its picture until the broker has them."""
-        message = alarm_message(alarm, self._topics, camera_name, zone_name)
-        self._keep(self._topics.alarm(alarm.camera), encode(message), Keep.ALARM)
+        message = alarm_message(alarm, self._topics, camera_name, zone_name, self._waiting(alarm.camera))
+        mine = {"lane": alarm.camera, "thread": alarm.alarm_id}
+        self._keep(self._topics.alarm(alarm.camera), encode(message), Keep.ALARM, **mine)
         if alarm.picture:
-            self._keep(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, Keep.PICTURE)
+            self._keep(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, Keep.PICTURE, **mine)
 
     def node_alarm(self, alarm: NodeAlarm) -> None:
         """Keep an alarm of the node itself until the broker has it."""
         message = node_alarm_message(alarm, self._topics)
-        self._outbox.put(self._topics.node_alarm, encode(message), keep=Keep.ALARM)
+        self._outbox.put(self._topics.node_alarm, encode(message), keep=Keep.ALARM, thread=alarm.alarm_id)
 
     def health(self, health: Health) -> None:
         self._link.publish(self._topics.health, encode(health), retain=True)
@@ -117,12 +118,18 @@ class NodeLink:
         if not reply.state.final:
             self._link.publish(topic, payload, qos=0)
             return
-        self._keep(topic, payload, Keep.ANSWER)
+        self._keep(topic, payload, Keep.ANSWER, thread=reply.request_id)
 
-    def _keep(self, topic: str, payload: bytes, keep: Keep) -> None:
+    def _waiting(self, camera: CameraId) -> int:
+        try:
+            return self._outbox.waiting(camera)
+        except ArchiveError:
+            return 0
+
+    def _keep(self, topic: str, payload: bytes, keep: Keep, *, lane: str = "", thread: str = "") -> None:
         """Into the outbox; what a failing disk does not take, the alarm that it fails above all, is sent once."""
         try:
-            self._outbox.put(topic, payload, keep=keep)
+            self._outbox.put(topic, payload, keep=keep, lane=lane, thread=thread)
         except ArchiveError as error:
             _log.error("a message for %s can't be kept, it is sent once: %s", topic, error)
             self._link.publish(topic, payload)

@@ -224,6 +224,8 @@ class AlarmMessage(AnyAlarm):
     box: BoxPart | None = None
     direction_deg: Annotated[float, Field(ge=0, le=360)] | None = None
     picture_topic: Annotated[str, Field(max_length=300, pattern=_CLEAN)] | None = None
+    behind: Count = 0
+    """So many earlier messages of this camera were still waiting when this one was made: they may come after it."""
 
 
 class NodeAlarmMessage(AnyAlarm):
@@ -291,7 +293,7 @@ def schema() -> dict[str, Any]:
     return {name: kind.model_json_schema(mode="serialization") for name, kind in TYPES.items()}
 
 
-def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str = "") -> AlarmMessage:
+def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str = "", behind: int = 0) -> AlarmMessage:
     """The message for one step of an alarm; its id is made of the step alone, so a repeat has the same."""
     name = camera_name or alarm.camera
     zone = zone_name or alarm.zone or ""
@@ -312,6 +314,7 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         direction_deg=None if alarm.direction_deg is None else alarm.direction_deg % 360,
         text=alarm_words(alarm, name, zone),
         picture_topic=topics.picture(alarm.camera, alarm.alarm_id) if alarm.picture else None,
+        behind=behind,
     )
 
 
