@@ -54,6 +54,7 @@ from edge_agent.trust.node_key import node_signing_key
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, restore_holds, rule_of
+from edge_agent.uplink.chosen_companions import companions_of
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
@@ -144,7 +145,16 @@ class Agent:
             outbox = Outbox(data / "outbox.sqlite", max_bytes=config.mqtt.outbox_max, clock=clock)
             topics = Topics(config.site, config.node)
             put = self._events.put
-            self._node = NodeLink(config.mqtt, topics, outbox, clock, put, put, rosters=self._rosters is not None)
+            self._node = NodeLink(
+                config.mqtt,
+                topics,
+                outbox,
+                clock,
+                put,
+                put,
+                rosters=self._rosters is not None,
+                companions=companions_of(config, topics, clock),
+            )
         self._reports = Reports(
             config, self._index, self._cameras, self._forecaster, self._node_alarms, self._node, clock
         )
@@ -265,6 +275,8 @@ class Agent:
                 self._exports.stepped(step)
             case Ended(child=child, code=code):
                 self._child_ended(child, code)
+            case Received() if self._node and self._node.heard(event):
+                pass
             case LinkState() if is_online(event):
                 self._reports.tell_all()
             case Received(topic=topic, payload=payload) if topic == roster_topic(self._config.site):

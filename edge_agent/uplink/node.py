@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from edge_agent import __version__
 from edge_agent.buffer.outbox import Keep, Losses, Outbox
@@ -11,6 +11,7 @@ from edge_agent.clock import Clock
 from edge_agent.config import Mqtt
 from edge_agent.errors import ArchiveError
 from edge_agent.model import Alarm, CameraId, NodeAlarm
+from edge_agent.uplink.companions import Companion, Publication
 from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received, Will, settings_of
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import (
@@ -46,6 +47,7 @@ class NodeLink:
         on_state: Callable[[LinkState], None],
         *,
         rosters: bool = False,
+        companions: Sequence[Companion] = (),
     ) -> None:
         """`rosters`: hear the site's roster, too."""
         self._topics = topics
@@ -56,6 +58,9 @@ class NodeLink:
         self._link.subscribe(topics.command)
         if rosters:
             self._link.subscribe(roster_topic(topics.site))
+        self._companions = companions
+        for topic_filter in (one for companion in companions for one in companion.filters):
+            self._link.subscribe(topic_filter)
         self._sender = Sender(outbox, self._link, clock)
         self._losses = Losses()
 
@@ -91,6 +96,15 @@ class NodeLink:
     def online(self) -> None:
         """To be called after every connect: the retained status is the will's until then."""
         self._publish_status(NodeState.ONLINE)
+        for companion in self._companions:
+            self._publish_all(companion.online())
+
+    def heard(self, message: Received) -> bool:
+        """Whether the message was one of a companion's; it is answered then."""
+        answers = [companion.heard(message) for companion in self._companions]
+        for answer in answers:
+            self._publish_all(answer or ())
+        return any(answer is not None for answer in answers)
 
     def alarm(self, alarm: Alarm, camera_name: str, zone_name: str) -> None:
         """Keep an alarm and its picture until the broker has them."""
@@ -99,6 +113,8 @@ class NodeLink:
         self._keep(self._topics.alarm(alarm.camera), encode(message), Keep.ALARM, **mine)
         if alarm.picture:
             self._keep(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, Keep.PICTURE, **mine)
+        for companion in self._companions:
+            self._publish_all(companion.alarm(message))
 
     def node_alarm(self, alarm: NodeAlarm) -> None:
         """Keep an alarm of the node itself until the broker has it."""
@@ -119,6 +135,13 @@ class NodeLink:
             self._link.publish(topic, payload, qos=0)
             return
         self._keep(topic, payload, Keep.ANSWER, thread=reply.request_id)
+
+    def _publish_all(self, publications: Iterable[Publication]) -> None:
+        for one in publications:
+            if one.kept:
+                self._keep(one.topic, one.payload, Keep.ALARM, lane=one.lane)
+            else:
+                self._link.publish(one.topic, one.payload, retain=one.retain)
 
     def _waiting(self, camera: CameraId) -> int:
         try:
