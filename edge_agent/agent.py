@@ -40,6 +40,9 @@ from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Interval, NodeAlarm
+from edge_agent.modes.keeper import ModeKeeper
+from edge_agent.modes.loudness import Loudness
+from edge_agent.modes.standing import Modes
 from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.notes import note, note_clock_step
 from edge_agent.reports import Reports
@@ -61,6 +64,7 @@ from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.hold_orders import HoldOrders
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.node import NodeLink, is_online
 from edge_agent.uplink.payloads import Reply, encode
 from edge_agent.uplink.topics import Topics, roster_topic
@@ -155,11 +159,24 @@ class Agent:
                 rosters=self._rosters is not None,
                 companions=companions_of(config, topics, clock),
             )
-        self._reports = Reports(
-            config, self._index, self._cameras, self._forecaster, self._node_alarms, self._node, clock
+        self._modes = Modes(
+            config.plan, config.zone, self._documents, clock, lambda changes: self._mode_keeper.changed(changes)
         )
+        self._loudness = Loudness(self._modes.severity_of, lambda alarm: self._reports.tell_alarm(alarm))
+        self._reports = Reports(
+            config,
+            self._index,
+            self._cameras,
+            self._forecaster,
+            self._node_alarms,
+            self._modes,
+            self._loudness.silent,
+            self._node,
+            clock,
+        )
+        self._mode_keeper = ModeKeeper(self._loudness, self._journal, clock, self._reports.tell_modes)
         self._hearing = Hearing(
-            config, self._ledger, self._cameras, self._upkeep, self._reports, self._gap_notes, clock
+            config, self._ledger, self._cameras, self._upkeep, self._reports, self._loudness, self._gap_notes, clock
         )
         self._exports = Exports(
             self._documents, staging, self._journal, clock, self._start_exporter, self._release_news
@@ -170,6 +187,7 @@ class Agent:
             self._exports,
             HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
             ClockOrders(self._clock_watch, clock),
+            ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
             self._has_footage,
             self._broadcast,
@@ -177,6 +195,7 @@ class Agent:
         )
         self._ticker = Ticker(
             [
+                Periodic("modes", 1, self._modes.look),
                 Periodic("alive", ALIVE_S, self._ledger.alive),
                 Periodic("hours", 60, self._upkeep.seal_hours),
                 Periodic("receipts", 3600, self._upkeep.roll_up),
@@ -227,6 +246,7 @@ class Agent:
             self._door.settle(now=True)
             self._upkeep.journal_swept()
             self._note_gaps()
+            self._mode_keeper.last_words([camera.camera_id for camera in self._config.camera])
             note(self._journal, JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
             self._sign()
             if self._node:

@@ -196,6 +196,26 @@ class AlarmNature(StrEnum):
     MOTION = "motion"
     LOST = "lost"
 
+    @property
+    def of_the_camera(self) -> bool:
+        """The camera itself is lost or tampered with: no mode silences that."""
+        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen"}
+
+
+class Severity(StrEnum):
+    """How loudly an alarm is told (`docs/modes.md`)."""
+
+    SILENT = "silent"
+    """Counted, not told."""
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Higher is louder."""
+        return list(Severity).index(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -223,6 +243,8 @@ class Alarm:
     """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
     picture: bytes | None = None
     """JPEG with the box drawn."""
+    severity: Severity = Severity.WARNING
+    """The agent's word by the mode; children leave it alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.desk.client import Patience
 from edge_agent.desk.hold_cli import hold_app
+from edge_agent.desk.mode_cli import mode
 from edge_agent.desk.options import (
     ConfigOption,
     IdleOption,
@@ -67,6 +68,7 @@ app.add_typer(keys_app)
 app.add_typer(hold_app)
 app.add_typer(order_app)
 app.add_typer(roster_app)
+app.command("mode")(mode)
 
 
 @app.callback()

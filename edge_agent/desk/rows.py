@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -9,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from edge_agent.desk.board import AlarmView, Board, Event, NodeView, printable
 from edge_agent.desk.texts import Texts
-from edge_agent.model import CameraFault, CameraState
-from edge_agent.uplink.payloads import PROMISE_ALARM, CameraReport, Health, Kept, NodeState
+from edge_agent.model import CameraFault, CameraState, Severity
+from edge_agent.uplink.payloads import PROMISE_ALARM, AlarmMessage, CameraReport, Health, Kept, ModeReport, NodeState
 from edge_agent.when import from_us
 
 HOT_C = 80.0
@@ -97,7 +98,23 @@ class Wording:
         down = view.stale(now_us) or view.state in (NodeState.OFFLINE, NodeState.STOPPED)
         # Of a node that says nothing, nobody knows how its cameras are.
         reports = {} if down else {name: report for name, (_, report) in view.cameras.items()}
-        return [self.node(view, now_us), *self.cameras(reports)]
+        node, cameras = self.node(view, now_us), self.cameras(reports)
+        own = view.modes.get("")
+        if own is None or down:
+            return [node, *cameras]
+        # A camera's mode is told where it is not the node's.
+        others = {name for name, told in view.modes.items() if told.report.mode != own.report.mode}
+        shown = [
+            self._in_mode(row, view.modes[name].report) if name in others else row
+            for name, row in zip(sorted(reports), cameras, strict=True)
+        ]
+        return [self._in_mode(node, own.report), *shown]
+
+    def _in_mode(self, row: Row, mode: ModeReport) -> Row:
+        return dataclasses.replace(row, state=f"{row.state} · {self.mode(mode)}")
+
+    def mode(self, mode: ModeReport) -> str:
+        return printable(mode.name or mode.mode, NAME_CHARS)
 
     def node(self, view: NodeView, now_us: int) -> Row:
         level, state = self._node_state(view, now_us)
@@ -171,12 +188,15 @@ class Wording:
     def alarm(self, view: AlarmView) -> AlarmRow:
         texts = self.texts
         state = texts.lasted.format(age=texts.duration(view.seconds)) if view.ended else texts.going_on
+        severity = view.last.severity if isinstance(view.last, AlarmMessage) else Severity.WARNING
+        mark = "‼ " if severity is Severity.CRITICAL else ""
+        level = Level.WARNING if severity.rank < Severity.WARNING.rank else Level.BAD
         return AlarmRow(
             self.clock(view.last.started_us),
             f"{view.last.site}/{view.last.node}",
-            printable(getattr(view.told.text, texts.language), 200),
+            mark + printable(getattr(view.told.text, texts.language), 200),
             state,
-            Level.GOOD if view.ended else Level.BAD,
+            Level.GOOD if view.ended else level,
         )
 
     def line(self, event: Event) -> str | None:
@@ -192,7 +212,7 @@ class Wording:
                 return f"{place} {self.camera(fields['camera'], report).name.strip()}: " + self.camera_state(
                     report.state, report.fault
                 )
-            case "alarm":
+            case "alarm" | "mode":
                 return f"{place} {printable(fields['text'][texts.language], 200)}"
             case "stale":
                 return f"{place} {texts.stale_line.format(age=texts.duration(fields['silent_s']))}"

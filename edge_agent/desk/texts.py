@@ -68,6 +68,8 @@ class Texts:
     oldest: str
     kept: str
     broker: str
+    mode: str
+    silent: str
     none: str
     of: str
     units: tuple[str, str, str, str]
@@ -154,6 +156,8 @@ _UK = Texts(
     oldest="найдавніший запис",
     kept="діб збережено",
     broker="MQTT",
+    mode="режим",
+    silent="тихих тривог",
     none="–",
     of="з",
     units=("д", "год", "хв", "с"),
@@ -232,6 +236,8 @@ _EN = Texts(
     oldest="oldest recording",
     kept="days kept",
     broker="MQTT",
+    mode="mode",
+    silent="silent alarms",
     none="–",
     of="of",
     units=("d", "h", "min", "s"),

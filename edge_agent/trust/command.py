@@ -181,7 +181,27 @@ class ClockConfirmArgs(Closed):
     """What it showed to the person."""
 
 
-CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs
+class ModeArgs(Closed):
+    """`mode`: set the mode of the node or of one camera, or go back to the programme."""
+
+    action: ClassVar[Action] = Action.MODE
+
+    mode: Name | None = None
+    """None: back to the programme."""
+    camera: Name | None = None
+    """None: the node."""
+    until_us: int | None = Field(default=None, ge=0, le=MAX_TIME_S * US)
+    """None: until the next such command."""
+    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> ModeArgs:
+        if self.mode is None and self.until_us is not None:
+            raise ValueError("until_us: only with a mode, for the programme has no end")
+        return self
+
+
+CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs | ModeArgs
 
 _ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_args(CommandArgs)}
 
@@ -193,6 +213,8 @@ def cameras_of(args: CommandArgs) -> tuple[str, ...]:
             return (args.camera,)
         case HoldArgs():
             return args.cameras or (ALL_CAMERAS,)
+        case ModeArgs():
+            return (args.camera or ALL_CAMERAS,)
         case HoldEndArgs():
             return (ALL_CAMERAS,)  # the door does not know which ones the hold keeps
     return ()

@@ -26,6 +26,7 @@ from edge_agent.trust.command import (
     HoldArgs,
     HoldEndArgs,
     HoldsArgs,
+    ModeArgs,
 )
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.policy import Access
@@ -33,6 +34,7 @@ from edge_agent.uplink import words
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
 
 _log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Commands:
         exports: Exports,
         holds: HoldOrders,
         clock_orders: ClockOrders,
+        modes: ModeOrders,
         health: Callable[[], Health],
         has_footage: Callable[[CameraId, Interval], bool],
         broadcast: Answer,
@@ -64,6 +67,7 @@ class Commands:
         self._exports = exports
         self._holds = holds
         self._clock_orders = clock_orders
+        self._modes = modes
         self._health = health
         self._has_footage = has_footage
         self._broadcast = broadcast
@@ -90,6 +94,8 @@ class Commands:
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
+                case ModeArgs() as args:
+                    self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
                 case _:
                     self._status(admitted, answer)
         except EdgeError as error:

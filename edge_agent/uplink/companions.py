@@ -14,9 +14,6 @@ from edge_agent.model import AlarmPhase
 from edge_agent.uplink.link import Received
 from edge_agent.uplink.payloads import AlarmMessage
 
-OF_THE_CAMERA = frozenset({"lost", "covered", "blinded", "defocused", "turned", "frozen"})
-"""Natures that are about the camera itself."""
-
 
 @dataclass(frozen=True, slots=True)
 class Publication:

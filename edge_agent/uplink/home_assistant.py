@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent import __version__
-from edge_agent.uplink.companions import OF_THE_CAMERA, OpenAlarms, Publication
+from edge_agent.uplink.companions import OpenAlarms, Publication
 from edge_agent.uplink.link import Received
 from edge_agent.uplink.payloads import AlarmMessage, iso
 from edge_agent.uplink.topics import Topics
@@ -74,8 +74,8 @@ class HomeAssistant:
         alarms = self._open.of(camera)
         newest = alarms[-1] if alarms else None
         state = {
-            "motion": _on(any(one.nature.value not in OF_THE_CAMERA for one in alarms)),
-            "tamper": _on(any(one.nature.value in OF_THE_CAMERA for one in alarms)),
+            "motion": _on(any(not one.nature.of_the_camera for one in alarms)),
+            "tamper": _on(any(one.nature.of_the_camera for one in alarms)),
             "alarms": len(alarms),
             "nature": newest.nature.value if newest else "none",
             "zone": newest.zone if newest else None,
@@ -147,6 +147,7 @@ def node_entities(topics: Topics) -> Iterator[Entity]:
         "json_attributes_template": "{{ {'troubles': value_json.troubles} | tojson }}",
     }
     yield Entity("binary_sensor", "troubles", "Несправності", "Troubles", troubles)
+    yield _mode(topics.mode(), "value_json.report")
     for key, uk, en, template, more in (
         ("cpu", "Процесор", "Processor", "{{ value_json.cpu_percent }}", _measured("%")),
         ("temperature", "Температура", "Temperature", "{{ value_json.temperature_c }}", _of("temperature", "°C")),
@@ -186,6 +187,7 @@ def camera_entities(topics: Topics, camera: str, state_topic: str) -> Iterator[E
     }
     yield Entity("binary_sensor", "recorded", "Записується", "Recorded", recorded)
     mine = f"value_json.cameras['{camera}']"
+    yield _mode(topics.health, f"{mine}.mode")
     for key, uk, en, template, more in (
         ("fps", "Кадрів за секунду", "Pictures a second", f"{{{{ {mine}.fps }}}}", _measured("fps")),
         ("bitrate", "Потік", "Bitrate", f"{{{{ {mine}.bitrate_bps }}}}", _of("data_rate", "bit/s")),
@@ -193,6 +195,16 @@ def camera_entities(topics: Topics, camera: str, state_topic: str) -> Iterator[E
     ):
         config = {"state_topic": topics.health, "value_template": template, "entity_category": "diagnostic", **more}
         yield Entity("sensor", key, uk, en, config)
+
+
+def _mode(topic: str, report: str) -> Entity:
+    config = {
+        "state_topic": topic,
+        "value_template": f"{{{{ ({report}.name or {report}.mode) if {report} else None }}}}",
+        "json_attributes_topic": topic,
+        "json_attributes_template": f"{{{{ ({report} or {{}}) | tojson }}}}",
+    }
+    return Entity("sensor", "mode", "Режим", "Mode", config)
 
 
 def _measured(unit: str | None = None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from edge_agent.uplink.payloads import (
     CameraMessage,
     CameraReport,
     Health,
+    ModeMessage,
     NodeState,
     Reply,
     Status,
@@ -127,6 +128,9 @@ class NodeLink:
     def camera(self, camera: CameraId, report: CameraReport) -> None:
         message = CameraMessage(at_us=self._clock.utc_us(), camera=camera, report=report)
         self._link.publish(self._topics.camera(camera), encode(message), retain=True)
+
+    def mode(self, message: ModeMessage) -> None:
+        self._link.publish(self._topics.mode(message.camera), encode(message), retain=True)
 
     def reply(self, reply: Reply) -> None:
         """A final reply is kept until the broker has it; progress is told to whoever listens now."""

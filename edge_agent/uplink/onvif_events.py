@@ -17,7 +17,7 @@ from functools import partial
 
 from edge_agent.clock import Clock
 from edge_agent.model import AlarmPhase
-from edge_agent.uplink.companions import OF_THE_CAMERA, OpenAlarms, Publication
+from edge_agent.uplink.companions import OpenAlarms, Publication
 from edge_agent.uplink.link import Received
 from edge_agent.uplink.payloads import AlarmMessage, iso
 
@@ -68,7 +68,7 @@ def properties_of(camera: str, zones: Iterable[str]) -> Iterator[Property]:
 
 
 def _of_the_scene(alarm: AlarmMessage) -> bool:
-    return alarm.nature.value not in OF_THE_CAMERA
+    return not alarm.nature.of_the_camera
 
 
 def _of_nature(nature: str, alarm: AlarmMessage) -> bool:

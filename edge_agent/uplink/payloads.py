@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
 
 from edge_agent.messages import finite
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraState, NodeAlarm
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraState, NodeAlarm, Severity
 from edge_agent.uplink.topics import Topics
 
 MAX_JSON_BYTES = 256 * 1024
@@ -120,6 +120,22 @@ class Promise(_Payload):
     text: Words
 
 
+class ModeReport(_Payload):
+    """Which mode there is (`docs/modes.md`)."""
+
+    mode: Slug
+    name: Text = ""
+    severity: Severity
+    """Of alarms that no rule of the mode excepts."""
+    record: bool = True
+    since_us: Us
+    until_us: Us | None = None
+    """The next change; None when none is in sight."""
+    set_by: Text = ""
+    """Who set it; empty when the programme did."""
+    reason: Text = ""
+
+
 class CameraReport(_Payload):
     """One camera, as far as the node knows."""
 
@@ -140,6 +156,10 @@ class CameraReport(_Payload):
     clock_drift_ppm: Signed | None = None
     clock_warning: Words | None = None
     """What is wrong with the camera's clock, when something is."""
+    mode: ModeReport | None = None
+    """None from nodes that know no modes."""
+    silent_alarms: Count = 0
+    """Since the mode began or the agent started."""
 
 
 class CameraMessage(_Message):
@@ -147,6 +167,14 @@ class CameraMessage(_Message):
 
     camera: Slug
     report: CameraReport
+
+
+class ModeMessage(_Message):
+    """A mode of the node, or of one of its cameras, sent at every change."""
+
+    camera: Slug | None = None
+    report: ModeReport
+    text: Words
 
 
 class Undelivered(_Payload):
@@ -190,6 +218,8 @@ class Health(_Message):
     """Whether the node's clock follows a time server; None from nodes that do not tell."""
     checkpoint: Annotated[str, Field(max_length=8192, pattern=_CLEAN_LINES)] | None = None
     """The newest signed root of the node's journal (`docs/journal.md`), to be kept; None when there is none."""
+    mode: ModeReport | None = None
+    """The node's; each camera has its own beside it."""
     cameras: Annotated[dict[Slug, CameraReport], Field(max_length=MAX_CAMERAS)]
 
 
@@ -220,6 +250,7 @@ class AlarmMessage(AnyAlarm):
     camera: Slug
     camera_name: Text
     nature: AlarmNature
+    severity: Severity = Severity.WARNING
     zone: Text | None = None
     box: BoxPart | None = None
     direction_deg: Annotated[float, Field(ge=0, le=360)] | None = None
@@ -267,6 +298,7 @@ TYPES: dict[str, type[_Message]] = {
     "alarm": AlarmMessage,
     "node_alarm": NodeAlarmMessage,
     "reply": Reply,
+    "mode": ModeMessage,
 }
 
 
@@ -307,6 +339,7 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         camera=alarm.camera,
         camera_name=shown(name),
         nature=alarm.nature,
+        severity=alarm.severity,
         phase=alarm.phase,
         started_us=alarm.started_us,
         zone=alarm.zone,

@@ -12,11 +12,11 @@ import pytest
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.clock import SystemClock
 from edge_agent.config import Mqtt
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, CameraState
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, CameraState, Severity
 from edge_agent.uplink.home_assistant import HomeAssistant as Companion
 from edge_agent.uplink.link import LinkState, Phase, Received
 from edge_agent.uplink.node import NodeLink
-from edge_agent.uplink.payloads import CameraReport, Health, Kept, Trouble, Words
+from edge_agent.uplink.payloads import CameraReport, Health, Kept, ModeMessage, ModeReport, Trouble, Words
 from edge_agent.uplink.topics import Topics
 from tests.peers.home_assistant import HomeAssistant
 from tests.peers.mosquitto import Mosquitto
@@ -58,6 +58,7 @@ class Node:
 
 
 def health(at_us: int, *, troubles: tuple[Trouble, ...] = ()) -> Health:
+    day = ModeReport(mode="day", severity=Severity.INFO, since_us=1)
     kept = Kept(days=6.5, promised_days=10, will_keep_days=9)
     return Health(
         at_us=at_us,
@@ -73,7 +74,7 @@ def health(at_us: int, *, troubles: tuple[Trouble, ...] = ()) -> Health:
         oldest_footage_us=1_795_356_309_123_456,
         troubles=troubles,
         cameras={
-            "gate": CameraReport(state=CameraState.RECORDING, fps=25, bitrate_bps=4e6, kept=kept),
+            "gate": CameraReport(state=CameraState.RECORDING, fps=25, bitrate_bps=4e6, kept=kept, mode=day),
             "yard-2": CameraReport(state=CameraState.LOST),
         },
     )
@@ -99,6 +100,11 @@ def test_home_assistant_shows_the_node_its_cameras_alarms_and_pictures(broker: M
             assert home.shows(f"{DEVICE}-temperature", "unknown").attributes["unit_of_measurement"] == "°C"
             home.shows(f"{DEVICE}-oldest", "2026-11-22T14:05:09+00:00")
             home.shows(f"{DEVICE}-gate-kept", "6.5")
+            night = ModeReport(mode="night", name="Ніч", severity=Severity.CRITICAL, since_us=1)
+            said = Words(uk="Ніч", en="Night")
+            node.link.mode(ModeMessage(at_us=node.clock.utc_us(), report=night, text=said))
+            assert home.shows(f"{DEVICE}-mode", "Ніч").attributes["severity"] == "critical"
+            home.shows(f"{DEVICE}-gate-mode", "day")
             home.shows(f"{DEVICE}-yard-2-kept", "unknown")
             recorded = home.shows(f"{DEVICE}-gate-recorded", "off")
             assert (recorded.device, recorded.via) == ("Вхід", True)
@@ -124,7 +130,7 @@ def test_home_assistant_shows_the_node_its_cameras_alarms_and_pictures(broker: M
             home.shows(f"{DEVICE}-online", "off")
             home.shows(f"{DEVICE}-gate-motion", "unavailable")
             assert home.log() == "", "Home Assistant has nothing to complain of"
-            assert len(home.states) == 8 + 2 * 9
+            assert len(home.states) == 9 + 2 * 10
     finally:
         node.link.stop()
 
@@ -133,17 +139,17 @@ def test_entities_of_a_camera_that_is_gone_are_withdrawn_and_a_newborn_is_told_a
     with Mosquitto(tmp_path) as broker, RecordingLink(plain(broker.port, "ear")) as ear:
         Node(tmp_path, broker.port, CAMERAS).link.stop()
         ear.online().link.subscribe("homeassistant/#")
-        wait_until(lambda: len(ear.messages) == 8 + 2 * 9, 30, "both cameras")
+        wait_until(lambda: len(ear.messages) == 9 + 2 * 10, 30, "both cameras")
         assert all(json.loads(one.payload)["unique_id"].startswith(DEVICE) and one.retain for one in ear.messages)
         node = Node(tmp_path, broker.port, {"gate": "Вхід"})
         try:
-            wait_until(lambda: sum(not one.payload for one in ear.messages) == 9, 30, "the yard's entities withdrawn")
+            wait_until(lambda: sum(not one.payload for one in ear.messages) == 10, 30, "the yard's entities withdrawn")
             assert {one.topic for one in ear.messages if not one.payload} == {
                 one.topic for one in ear.messages if "/yard-2-" in one.topic
             }
             before = len(ear.messages)
             ear.link.publish("homeassistant/status", b"online").wait(10)
-            wait_until(lambda: len(ear.messages) >= before + 1 + 8 + 9, 30, "all anew")
+            wait_until(lambda: len(ear.messages) >= before + 1 + 9 + 10, 30, "all anew")
             ear.link.publish("homeassistant/status", b"offline").wait(10)
             ear.link.publish(TOPICS.command, b"for the agent").wait(10)
             wait_until(lambda: node.heard, 30, "the command")
