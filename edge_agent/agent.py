@@ -37,9 +37,10 @@ from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster
 from edge_agent.hearing import Hearing
 from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
+from edge_agent.journal_watch import JournalWatch
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import ExportStep
-from edge_agent.model import CameraId, Interval, NodeAlarm
+from edge_agent.model import CameraId, NodeAlarm
 from edge_agent.modes.keeper import ModeKeeper
 from edge_agent.modes.loudness import Loudness
 from edge_agent.modes.standing import Modes
@@ -57,6 +58,7 @@ from edge_agent.trust.node_key import node_signing_key
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, restore_holds, rule_of
+from edge_agent.uplink.archive_orders import ArchiveOrders
 from edge_agent.uplink.chosen_companions import companions_of
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
@@ -68,6 +70,8 @@ from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.node import NodeLink, is_online
 from edge_agent.uplink.payloads import Reply, encode
 from edge_agent.uplink.topics import Topics, roster_topic
+from edge_agent.uplink.visit_orders import VisitOrders
+from edge_agent.visits import Visits, look_for_forgotten
 from edge_agent.watchdog import Watchdog
 from edge_agent.workers import RECORDER, WATCHER, Workers
 
@@ -122,6 +126,8 @@ class Agent:
         self._deleter = Deleter(self._disks, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
         self._clock_watch = ClockWatch(self._documents, clock, boot_id(), self._clock_stepped)
         self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
+        self._visits = Visits(self._documents, clock)
+        self._clock = clock
         self._workers = Workers(config, self._disks, identities, clock, self._events.put, lock_fd)
         self._upkeep = Upkeep(
             self._index,
@@ -139,6 +145,7 @@ class Agent:
         self._promise_alarm = PromiseAlarm(self._node_alarms, config)
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
+        self._journal_watch = JournalWatch(self._journal, nonces, self._node_alarms, clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock, zone=config.zone)
         self._rosters = roster_keeper(config, self._door, self._journal, clock)
         self._cameras = Cameras(config.camera)
@@ -169,6 +176,7 @@ class Agent:
             self._cameras,
             self._forecaster,
             self._node_alarms,
+            self._visits,
             self._modes,
             self._loudness.silent,
             self._node,
@@ -187,9 +195,10 @@ class Agent:
             self._exports,
             HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
             ClockOrders(self._clock_watch, clock),
+            ArchiveOrders(config, self._index, self._library, clock),
+            VisitOrders(self._visits, clock),
             ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
-            self._has_footage,
             self._broadcast,
             clock,
         )
@@ -206,6 +215,8 @@ class Agent:
                 *([Periodic("room", 2, self._upkeep.look_for_room)] if rule.on_full is OnFull.STOP else []),
                 *([Periodic("disks", 2, self._upkeep.look_at_disks)] if len(self._disks) > 1 else []),
                 Periodic("refusals", 60, self._door.settle),
+                Periodic("journal", 2, self._journal_watch.look),
+                Periodic("visits", 60, self._look_for_visits),
                 *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
                 Periodic("forecast", 5, self._look_ahead),
             ],
@@ -335,9 +346,6 @@ class Agent:
     def _release_news(self, news: ReleaseNews) -> None:
         self._commands.release_news(news)
 
-    def _has_footage(self, camera: CameraId, interval: Interval) -> bool:
-        return bool(self._library.segments(camera, interval))
-
     def _node_alarm(self, alarm: NodeAlarm) -> None:
         if self._node:
             self._node.node_alarm(alarm)
@@ -369,6 +377,9 @@ class Agent:
             self._reports.checkpoint = None
             said = Said(f"Журнал вузла більше не підписується: {error}", f"The node's journal is not signed: {error}")
         self._node_alarms.set("journal_unsigned", said)
+
+    def _look_for_visits(self) -> None:
+        look_for_forgotten(self._visits, self._node_alarms, self._clock)
 
     def _look_ahead(self) -> None:
         self._upkeep.look_ahead(self._forecaster, self._promise_alarm)

@@ -38,6 +38,7 @@ from edge_agent.desk.pictures import Pictures
 from edge_agent.desk.roster_cli import roster_app
 from edge_agent.desk.rows import Wording
 from edge_agent.desk.screen import health_screen
+from edge_agent.desk.search_cli import search
 from edge_agent.desk.settings import (
     DEFAULT_CONFIG,
     Desk,
@@ -68,6 +69,7 @@ app.add_typer(keys_app)
 app.add_typer(hold_app)
 app.add_typer(order_app)
 app.add_typer(roster_app)
+app.command("search")(search)
 app.command("mode")(mode)
 
 

@@ -180,6 +180,15 @@ class Wording:
         words = printable(getattr(health.promise.text, self.texts.language), 500)
         return words, Level.GOOD if health.promise.breaks_us is None else Level.WARNING
 
+    def visits(self, health: Health, now_us: int) -> list[str]:
+        """Who is at the node."""
+        return [
+            self.texts.visit.format(
+                who=printable(visit.who, 100), since=self.moment(visit.since_us, now_us), why=printable(visit.why, 200)
+            )
+            for visit in health.visits
+        ]
+
     def alarms(self, board: Board, count: int) -> list[AlarmRow]:
         """The newest first."""
         newest = list(board.alarms.values())[::-1][:count]

@@ -72,6 +72,7 @@ class Texts:
     silent: str
     none: str
     of: str
+    visit: str
     units: tuple[str, str, str, str]
     """Day, hour, minute, second."""
     mbit: str
@@ -160,6 +161,7 @@ _UK = Texts(
     silent="тихих тривог",
     none="–",
     of="з",
+    visit="на вузлі {who} від {since}: {why}",
     units=("д", "год", "хв", "с"),
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
@@ -240,6 +242,7 @@ _EN = Texts(
     silent="silent alarms",
     none="–",
     of="of",
+    visit="at the node {who} since {since}: {why}",
     units=("d", "h", "min", "s"),
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),

@@ -120,7 +120,7 @@ class NodeLink:
     def node_alarm(self, alarm: NodeAlarm) -> None:
         """Keep an alarm of the node itself until the broker has it."""
         message = node_alarm_message(alarm, self._topics)
-        self._outbox.put(self._topics.node_alarm, encode(message), keep=Keep.ALARM, thread=alarm.alarm_id)
+        self._keep(self._topics.node_alarm, encode(message), Keep.ALARM, thread=alarm.alarm_id)
 
     def health(self, health: Health) -> None:
         self._link.publish(self._topics.health, encode(health), retain=True)
