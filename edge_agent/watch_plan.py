@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_agent.capture.alarms import Region
 from edge_agent.capture.watch_job import WatchedCamera
+from edge_agent.capture.zone_check import Shape
 from edge_agent.config import Camera
 
 
@@ -22,3 +23,8 @@ def watched(camera: Camera, password: str | None = None) -> WatchedCamera:
         min_area=watch.min_area,
         zones=tuple(Region(zone.id, zone.polygon) for zone in watch.zone),
     )
+
+
+def shapes(camera: Camera) -> list[Shape]:
+    """What is drawn into its picture."""
+    return [Shape(zone.id, zone.polygon, closed=True) for zone in camera.watch.zone]

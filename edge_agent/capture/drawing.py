@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.capture.analysis import Insight
+from edge_agent.capture.zone_check import Point, Shape
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.model import Box
 
 Bgr = NDArray[np.uint8]
 """uint8[h, w, 3]"""
-Point = tuple[float, float]
 Colour = tuple[int, int, int]
 
 _WHITE, _BLACK, _GREY = (255, 255, 255), (0, 0, 0), (170, 170, 170)
@@ -33,15 +33,6 @@ _YELLOW, _GREEN, _AMBER, _RED, _BLUE = (0, 230, 255), (60, 220, 60), (0, 170, 25
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FOOT = 20
 _TIME_BASE = Fraction(1, 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A zone, or a line with its direction."""
-
-    place: str
-    points: tuple[Point, ...]
-    closed: bool
 
 
 def still(picture: Bgr, shapes: Iterable[Shape], faults: Iterable[Point], caption: str) -> bytes:
@@ -70,7 +61,7 @@ class Scene:
     alarmed: frozenset[str | None]
     """Places where an alarm is open; None: the whole picture."""
     boxes: tuple[Box, ...]
-    """Of open alarms."""
+    """That alarms were just told with."""
     news: tuple[str, ...]
     """The last decisions, oldest first."""
 
@@ -184,7 +175,7 @@ def _shape(picture: Bgr, shape: Shape, colour: Colour, *, filled: bool = False) 
         tip = min(1.0, 12 / max(1.0, math.dist(corners[-2], corners[-1])))
         cv2.arrowedLine(picture, corners[-2].tolist(), corners[-1].tolist(), colour, 2, cv2.LINE_AA, tipLength=tip)
     x, y = corners.min(axis=0).tolist() if shape.closed else corners[0].tolist()
-    _label(picture, shape.place, (x + 4, y + 16), colour)
+    _label(picture, shape.place, (x + 4, y + 16), _WHITE if colour == _RED else colour)
 
 
 def _box(picture: Bgr, box: Box, colour: Colour, thick: int) -> None:

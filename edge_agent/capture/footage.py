@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import RawIOBase
 from typing import BinaryIO
 
 import av
@@ -37,7 +38,7 @@ def live(camera: WatchedCamera, clock: Clock, seconds: float) -> Iterator[Pictur
         source.close()
 
 
-def recorded(file: BinaryIO, start_us: int, *, keyframes_only: bool = False) -> Iterator[Picture]:
+def recorded(file: BinaryIO | RawIOBase, start_us: int, *, keyframes_only: bool = False) -> Iterator[Picture]:
     """The pictures of one recording that begins at `start_us`, as far as it can be decoded; both clocks are its time.
 
     file: plain fragmented MP4.  ArchiveError when it is none.

@@ -22,6 +22,16 @@ _GRID = 200
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """A zone, or a line (not closed) with its direction."""
+
+    place: str
+    """Its id."""
+    points: tuple[Point, ...]
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """Something that is wrong with a zone or a line."""
 
@@ -39,7 +49,7 @@ def check_zone(zone: str, polygon: Sequence[Point], min_area: float) -> list[Fau
     faults = [*_outside(zone, polygon), *_doubled(zone, polygon, closed=True)]
     if len(distinct(polygon)) < 3:
         return [*faults, Fault(zone, "менше трьох різних кутів", "fewer than three different corners", polygon[0])]
-    crossing = self_crossing(polygon)
+    crossing = self_crossing(_undoubled(polygon))
     if crossing is not None:
         uk = f"край перетинає сам себе біля {_at(crossing)}: перевірте порядок кутів"
         en = f"its edge crosses itself near {_at(crossing)}: check the order of the corners"
@@ -154,6 +164,10 @@ def _doubled(place: str, points: Sequence[Point], *, closed: bool) -> Iterator[F
         if math.dist(a, b) < SAME:
             uk, en = f"кут {_at(b)} записано двічі", f"the corner {_at(b)} stands there twice"
             yield Fault(place, uk, en, b, serious=False)
+
+
+def _undoubled(polygon: Sequence[Point]) -> list[Point]:
+    return [b for a, b in zip([polygon[-1], *polygon[:-1]], polygon, strict=True) if math.dist(a, b) >= SAME]
 
 
 def _inner_points() -> Iterator[Point]:
