@@ -150,7 +150,7 @@ def _export(
         leave(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock)) as given,
         open_archive(config, unseal=True) as archive,
     ):
-        with _new_file(out) as file:
+        with new_file(out) as file:
             sink = AgeWriter(file, [sealed_to]) if sealed_to else file
             report = _write(archive, CameraId(args.camera), args.interval, sink)
             if isinstance(sink, AgeWriter):
@@ -255,7 +255,7 @@ def _write(archive: Archive, camera: CameraId, interval: Interval, sink: Any) ->
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path) -> Iterator[BinaryIO]:
     """A new file that appears whole or not at all."""
     if str(path) == "-":
         yield sys.stdout.buffer

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_agent.archive_cli import FromOption, ToOption, interval_of, open_archive, orders_of, timetable
+from edge_agent.archive_cli import FromOption, ToOption, interval_of, new_file, open_archive, orders_of, timetable
 from edge_agent.at_node import PassphraseOption, leave
 from edge_agent.at_work import MaybeKeyOption, MaybePersonOption, at_work
 from edge_agent.clock import Clock, SystemClock
@@ -21,7 +22,8 @@ from edge_agent.desk.order_cli import OrderFileOption, read_order
 from edge_agent.errors import NotFoundError, UsageError
 from edge_agent.model import Alarm, CameraId, Interval
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json
-from edge_agent.trust.command import PlayArgs, Work
+from edge_agent.trust.age import AgeWriter, Recipient
+from edge_agent.trust.command import ExportArgs, PlayArgs, Work
 from edge_agent.watch_plan import shapes, watched
 from edge_agent.when import iso_utc, spoken
 from edge_agent.zones_cli import CameraArgument, camera_of, password_of
@@ -32,6 +34,8 @@ if TYPE_CHECKING:  # numpy, OpenCV and libav are loaded by who needs them only
     from edge_agent.watch_film import WatchFilm
 
 MAX_LIVE_S = 600
+MAX_FILM_S = 1800
+"""A film is made in memory."""
 _VERDICT = {"same": ("те саме", "same"), "gone": ("зникла б", "would be gone"), "new": ("з'явилась би", "would be new")}
 
 
@@ -55,45 +59,74 @@ def watch(
     person: MaybePersonOption = None,
     key: MaybeKeyOption = None,
     passphrase_file: PassphraseOption = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="Seal the film to this age public key (age1…); plain MP4 without it.")
+    ] = None,
     reason: ReasonOption = "",
     order_file: OrderFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """See what the watcher sees: a film of the live camera or of the archive; or try other settings on the archive.
 
-    The archive asks for --as and --key, like `archive play`.
+    The archive asks for --as and --key: a comparison like `archive play`, a film like `archive export`.
     """
     settings, clock = load(config), SystemClock()
     if preview is None and not replay:
         raise UsageError("say --preview FILE for a film, or --replay with --settings FILE for a comparison")
     if replay and (start is None or other is None):
         raise UsageError("--replay needs --from (and --to), and --settings: another configuration to compare with")
-    if start is not None and (person is None or key is None):
-        raise UsageError("the archive is opened to people only: say --as ID and --key FILE")
+    if preview is not None and preview.exists():
+        raise UsageError(f"{preview} exists already: choose another name")
     mine = camera_of(settings, camera)
     tried = camera_of(load(other), camera) if other is not None else mine
     runs = [_Run(mine, settings), _Run(tried, settings)] if replay else [_Run(tried, settings)]
+    film = _film(tried, settings) if preview is not None else None
+    sealed_to = Recipient.parse(recipient) if recipient else None
     with ExitStack() as stack:
-        # What is asked is known to be sensible before the door is, and the film can be made.
-        film = stack.enter_context(_film(preview, tried, settings)) if preview is not None else None
-        if start is None or person is None or key is None:
+        if start is None:
             stack.enter_context(at_work(settings, clock, Work.TUNE, person, key, passphrase_file, f"watching {camera}"))
             _drive(_live(mine, clock, seconds), runs, film)
+            if film is not None and preview is not None:
+                _write(film, preview, sealed_to)
         else:
+            if person is None or key is None:
+                raise UsageError("the archive is opened to people only: say --as ID and --key FILE")
             span = interval_of(settings, clock, start, None, end)
-            with told_mistakes():
-                order = read_order(order_file)
-                args = PlayArgs(camera=camera, start_us=span.start_us, end_us=span.end_us, reason=reason, order=order)
+            if film is not None and span.seconds > MAX_FILM_S:
+                raise UsageError(f"a film is of at most {MAX_FILM_S // 60} minutes: ask for less")
+            args = _asked(camera, span, recipient, reason, order_file, film=film is not None)
             given = stack.enter_context(
                 leave(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock))
             )
             _drive(_archived(config, mine, span), runs, film)
-            given.ended = f"watched again ({'replay' if replay else 'preview'}), {span.seconds:.0f} s"
-        pictures = film.pictures if film is not None else 0
+            given.ended = f"{span.seconds:.0f} s watched again"
+            if film is not None and preview is not None:
+                _write(film, preview, sealed_to)
+                given.ended += f", film {preview.name!a}, sha256 {hashlib.sha256(film.data).hexdigest()}"
     if replay:
         _tell_differences(runs, settings, as_json)
     else:
-        _tell_film(runs[0], preview, pictures, settings, as_json)
+        _tell_film(runs[0], preview, film.pictures if film else 0, settings, as_json)
+
+
+def _asked(
+    camera: str, span: Interval, recipient: str | None, reason: str, order_file: Path | None, *, film: bool
+) -> PlayArgs | ExportArgs:
+    """What the door is asked: footage that leaves as a film is an export, figures alone are none."""
+    what: dict[str, Any] = {"camera": camera, "start_us": span.start_us, "end_us": span.end_us, "reason": reason}
+    with told_mistakes():
+        what["order"] = read_order(order_file)
+        return ExportArgs(recipient=recipient, **what) if film else PlayArgs(**what)
+
+
+def _write(film: WatchFilm, path: Path, sealed_to: Recipient | None) -> None:
+    with new_file(path) as file:
+        if sealed_to is None:
+            file.write(film.data)
+        else:
+            sink = AgeWriter(file, [sealed_to])
+            sink.write(film.data)
+            sink.finish()
 
 
 class _Run:
@@ -113,14 +146,24 @@ class _Run:
         return episodes(self.alarms)
 
 
-def _film(path: Path, camera: Camera, config: Config) -> WatchFilm:
+def _film(camera: Camera, config: Config) -> WatchFilm:
     from edge_agent.watch_film import WatchFilm
 
-    return WatchFilm(path, camera.id, shapes(camera), config.zone)
+    return WatchFilm(camera.id, shapes(camera), config.zone)
 
 
 def _drive(pictures: Iterable[Picture], runs: list[_Run], film: WatchFilm | None) -> None:
     """Every picture through every run; the film is of the last one."""
+    with film or nullcontext():
+        any_at_all = _shown(pictures, runs, film)
+    if not any_at_all:
+        raise NotFoundError("no picture of it could be decoded")
+    for run in runs:
+        last = run.watching.close()
+        run.alarms += last.alarms if last else ()
+
+
+def _shown(pictures: Iterable[Picture], runs: list[_Run], film: WatchFilm | None) -> bool:
     any_at_all = False
     for picture in pictures:
         any_at_all = True
@@ -132,11 +175,7 @@ def _drive(pictures: Iterable[Picture], runs: list[_Run], film: WatchFilm | None
             run.alarms += step.alarms
             if film is not None and run is runs[-1]:
                 film.show(picture, step)
-    if not any_at_all:
-        raise NotFoundError("no picture of it could be decoded")
-    for run in runs:
-        last = run.watching.close()
-        run.alarms += last.alarms if last else ()
+    return any_at_all
 
 
 def _live(camera: Camera, clock: Clock, seconds: float) -> Iterator[Picture]:

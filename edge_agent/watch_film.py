@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from edge_agent.capture.decoder import Picture
@@ -20,10 +19,10 @@ TOLD_US = US
 
 
 class WatchFilm(Film):
-    """One camera's; `with WatchFilm(path, …) as film:`.  ArchiveError when it can't be written."""
+    """One camera's; `with WatchFilm(…) as film:`."""
 
-    def __init__(self, path: Path, camera: str, shapes: Sequence[Shape], zone: ZoneInfo) -> None:
-        super().__init__(path)
+    def __init__(self, camera: str, shapes: Sequence[Shape], zone: ZoneInfo) -> None:
+        super().__init__()
         self._camera, self._shapes, self._zone = camera, shapes, zone
         self._news: deque[str] = deque(maxlen=NEWS_LINES)
 

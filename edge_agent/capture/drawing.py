@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from io import BytesIO
 from typing import Self
 
 import av
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge_agent.capture.analysis import Insight
 from edge_agent.capture.zone_check import Point, Shape
 from edge_agent.clock import US
-from edge_agent.errors import ArchiveError, EdgeError
+from edge_agent.errors import EdgeError
 from edge_agent.model import Box
 
 Bgr = NDArray[np.uint8]
@@ -98,24 +98,25 @@ def scene(picture: Bgr, shapes: Iterable[Shape], shown: Scene) -> Bgr:
 
 
 class Film:
-    """An MP4 (H.264) that is written picture by picture and plays at the speed of life; `with Film(path) as film:`.
+    """An MP4 (H.264) in memory that is written picture by picture and plays at the speed of life.
 
-    The file must not exist; it is taken away again when something fails.  ArchiveError when it can't be written.
+    `with Film() as film:` – then `film.data`.  It never touches a disk: what it shows may have to be sealed first.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self) -> None:
+        self._sink = BytesIO()
         self._stream: av.VideoStream | None = None
         self._began_us = 0
         self._last = -1
         self.pictures = 0
 
+    @property
+    def data(self) -> bytes:
+        """The file, once it is finished."""
+        return self._sink.getvalue()
+
     def __enter__(self) -> Self:
-        try:
-            self._path.touch(mode=0o600, exist_ok=False)
-            self._container = av.open(str(self._path), "w", format="mp4", options={"movflags": "faststart"})
-        except OSError as error:
-            raise ArchiveError(f"{self._path} can't be made: {error.strerror or error}") from error
+        self._container = av.open(self._sink, "w", format="mp4")
         return self
 
     def add(self, picture: Bgr, at_us: int) -> None:
@@ -131,27 +132,13 @@ class Film:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="bgr24")
         self._last = max(self._last + 1, (at_us - self._began_us) * 1000 // US)
         frame.pts, frame.time_base = self._last, _TIME_BASE
-        self._mux(frame)
+        self._container.mux(self._stream.encode(frame))
         self.pictures += 1
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None and self._stream is not None:
-                self._mux(None)
-            self._container.close()
-        except (OSError, ValueError) as error:
-            self._path.unlink(missing_ok=True)
-            if kind is None:
-                raise ArchiveError(f"{self._path} can't be written: {error}") from error
-        if kind is not None or not self.pictures:
-            self._path.unlink(missing_ok=True)
-
-    def _mux(self, frame: av.VideoFrame | None) -> None:
-        assert self._stream is not None
-        try:
-            self._container.mux(self._stream.encode(frame))
-        except OSError as error:
-            raise ArchiveError(f"{self._path} can't be written: {error}") from error
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
 
 
 def _grid(picture: Bgr) -> None:

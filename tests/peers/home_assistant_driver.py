@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from homeassistant import bootstrap, loader
 from homeassistant.auth import auth_manager_from_config
@@ -21,7 +22,7 @@ from homeassistant.helpers import device_registry, entity_registry
 from homeassistant.setup import async_setup_component
 
 
-def storage(broker_port):
+def storage(broker_port: int) -> dict[str, Any]:
     entry = {
         "entry_id": "mqtt1",
         "version": 1,
@@ -39,7 +40,7 @@ def storage(broker_port):
     return {"version": 1, "minor_version": 1, "key": "core.config_entries", "data": {"entries": [entry]}}
 
 
-async def told(hass, state):
+async def told(hass: HomeAssistant, state: Any) -> None:
     """A state as a line; of pictures their hash."""
     entry = entity_registry.async_get(hass).async_get(state.entity_id)
     device = device_registry.async_get(hass).async_get(entry.device_id) if entry and entry.device_id else None
@@ -60,7 +61,7 @@ async def told(hass, state):
     print(json.dumps(line), flush=True)
 
 
-async def changed(hass, event):
+async def changed(hass: HomeAssistant, event: Any) -> None:
     """A camera's state is the same whatever it shows, so cameras are told again with each image."""
     state = event.data["new_state"]
     if state is None:
@@ -72,7 +73,7 @@ async def changed(hass, event):
             await told(hass, camera)
 
 
-async def main(folder, broker_port, http_port):
+async def main(folder: Path, broker_port: int, http_port: int) -> None:
     (folder / ".storage").mkdir(parents=True)
     (folder / ".storage" / "core.config_entries").write_text(json.dumps(storage(broker_port)))
     (folder / "configuration.yaml").touch()
