@@ -29,6 +29,8 @@ _Plane = NDArray[np.float32]
 MAX_WIDTH = 320
 """Analysis works on at most this many columns."""
 MAX_PICTURE_BYTES = 60_000
+_FINE = (15, 15)
+"""What is finer than this is structure, what is coarser light."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,12 @@ class Sensitivity:
     unrest_factor: float = 3.5
     light_part: float = 0.35
     """When more of the picture than this differs, the light has changed (or the camera was turned)."""
+    lit_noise: float = 2.0
+    lit_part: float = 0.3
+    """New structure that is below so many times the noise's power, or this part of what is kept of the usual one's, is
+    none: that place is only lit otherwise, …"""
+    lit_weight: float = 0.3
+    """… and learnt with this weight a picture."""
     light_hold_s: float = 1.0
     """After a change of light the model learns anew for so long, and reports nothing."""
 
@@ -78,6 +86,7 @@ class MotionDetector:
         self._before: _Plane = self._unrest
         self._neighbours = np.ones((3, 3), np.uint8)
         self._join = np.ones((5, 3), np.uint8)
+        self._around = np.ones((5, 5), np.uint8)
         self._frames = 0
         self._seen_s = 0.0
         self._hold_s = 0.0
@@ -117,8 +126,9 @@ class MotionDetector:
             return []
         mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
+        boxes = self._things(mask, now, usual, noise)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
-        return self._blobs(mask)
+        return boxes
 
     def _prepared(self, luma: Luma) -> _Plane:
         if luma.shape != self.size[::-1]:
@@ -203,7 +213,46 @@ class MotionDetector:
             math.ceil((box.y + box.height) * height) + 2,
         )
 
-    def _blobs(self, mask: Luma) -> list[Box]:
+    def _things(self, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> list[Box]:
+        """The boxes of what is there; what is only lit otherwise is taken out of the mask and learnt at once."""
+        boxes: list[Box] = []
+        for piece in self._blobs(mask):
+            if self._only_lit(piece, mask, now, usual, noise):
+                rows, columns = slice(piece.top, piece.bottom), slice(piece.left, piece.right)
+                # The patch is learnt as a whole: parts of it would be taken for things of their own.
+                cv2.accumulateWeighted(now[rows, columns], usual[rows, columns], self._is.lit_weight)
+                mask[rows, columns] = 0
+            else:
+                boxes.append(self._box(piece))
+        return boxes
+
+    def _only_lit(self, piece: _Piece, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> bool:
+        """Whether the fine structure there is still the usual one, perhaps stronger or weaker: a lamp, headlights, a
+        shadow.  Whatever covers the usual picture brings its own outline and covers the structure."""
+        height, width = mask.shape
+        grown = (
+            slice(max(0, piece.top - 8), min(height, piece.bottom + 8)),
+            slice(max(0, piece.left - 8), min(width, piece.right + 8)),
+        )
+        inside = cv2.dilate(mask[grown], self._around) > 0
+        seen = (now[grown] - cv2.blur(now[grown], _FINE))[inside]
+        known = (usual[grown] - cv2.blur(usual[grown], _FINE))[inside]
+        structure, common = float(np.dot(known, known)), float(np.dot(seen, known))
+        gain = common / structure if structure > 0 else 0.0
+        new = (float(np.dot(seen, seen)) - gain * common) / seen.size
+        kept = gain * common / seen.size if 0.3 < gain < 3.5 else 0.0
+        return new <= self._is.lit_noise * max(noise, 0.5) ** 2 + self._is.lit_part * kept
+
+    def _box(self, piece: _Piece) -> Box:
+        width, height = self._small
+        return Box(
+            piece.left / width,
+            piece.top / height,
+            (piece.right - piece.left) / width,
+            (piece.bottom - piece.top) / height,
+        )
+
+    def _blobs(self, mask: Luma) -> list[_Piece]:
         if not cv2.countNonZero(mask):
             return []
         count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
@@ -212,17 +261,7 @@ class MotionDetector:
         pieces = [piece for piece in pieces if piece.area >= least]
         # The parts of one person are near each other, above all one over the other.
         joined = _joined(pieces, self._small[0] * 0.015, self._small[1] * 0.05)
-        width, height = self._small
-        return [
-            Box(
-                piece.left / width,
-                piece.top / height,
-                (piece.right - piece.left) / width,
-                (piece.bottom - piece.top) / height,
-            )
-            for piece in joined
-            if piece.extent >= self._min_pixels and piece.area >= self._min_pixels * 0.5
-        ]
+        return [piece for piece in joined if piece.extent >= self._min_pixels and piece.area >= self._min_pixels * 0.5]
 
 
 @dataclass(frozen=True, slots=True)

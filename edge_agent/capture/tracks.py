@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ LEAST_SPAN_S = 0.35
 """… and over no less than this."""
 EDGE = 0.01
 """A box nearer to the picture's edge may be cut by it."""
+_FITTED = 12
+"""Sightings that a direction is fitted to: the pairs of more would only cost."""
 LEAST_WAY = 0.02
 """Whatever shifted by less has not moved."""
 
@@ -97,27 +100,45 @@ class Track:
         # A large thing's box trembles more than a small one's.
         extent = (abs(dx) * self.box.width * self._aspect + abs(dy) * self.box.height) / way if way else 0.0
         straight = 0.8 if len(recent) < 5 else 0.6
-        return way >= max(LEAST_WAY, 0.15 * extent) and way >= straight * walked
+        return way >= max(LEAST_WAY, 0.15 * extent) and way >= straight * walked and self._whole(recent, way)
 
-    def heading(self) -> tuple[float, float]:
-        """(direction in degrees, how far it went that way) over the last 3 s; 0 = up, 90 = right.
+    def _whole(self, recent: list[Sighting], way: float) -> bool:
+        """Its hind side came along: a patch of light only grows.  What comes straight on grows to all sides."""
+        first, last = recent[0].box, recent[-1].box
+        if _cut(first) or _cut(last):
+            return True
+        along = 0.0
+        for scale, low, high in (
+            (self._aspect, last.x - first.x, last.x + last.width - first.x - first.width),
+            (1.0, last.y - first.y, last.y + last.height - first.y - first.height),
+        ):
+            if low * high > 0:
+                along += (min(abs(low), abs(high)) * scale) ** 2
+        return math.sqrt(along) >= 0.25 * way or (last.width > 1.2 * first.width and last.height > 1.2 * first.height)
 
-        The straight line that fits all sightings best, since single boxes tremble.  A thing cut by the picture's edge
-        grows rather than moves: such sightings are used only where there are no others, and count a third.
+    def velocity(self) -> tuple[float, float, float]:
+        """(to the right, down, seconds it was watched for), in heights of the picture a second, over the last 3 s.
+
+        The middle of the slopes between all pairs of sightings (Theil and Sen), for each side of the box by itself:
+        neither a box that lost its legs for a moment nor a side cut by the picture's edge bends it.  Things stand on
+        the ground, so their foot counts where it is seen.
         """
         recent = self._window(3.0)
-        whole = [sighting for sighting in recent if not _cut(sighting.box)]
-        worth = 1.0 if len(whole) >= 4 else 1 / 3
-        recent = whole if len(whole) >= 4 else recent
-        count = len(recent)
-        mean_t = sum(one.at_s for one in recent) / count
-        spread = sum((one.at_s - mean_t) ** 2 for one in recent)
-        if spread <= 0:
-            return 0.0, 0.0
-        vx = sum((one.at_s - mean_t) * one.centre[0] for one in recent) / spread * self._aspect
-        vy = sum((one.at_s - mean_t) * one.centre[1] for one in recent) / spread
-        way = math.hypot(vx, vy) * (recent[-1].at_s - recent[0].at_s)
-        return math.degrees(math.atan2(vx, -vy)) % 360, way * worth
+        if len(recent) > _FITTED:
+            recent = [recent[round(n * (len(recent) - 1) / (_FITTED - 1))] for n in range(_FITTED)]
+        left = _slope([(one.at_s, one.box.x) for one in recent if one.box.x >= EDGE])
+        right = _slope([(s.at_s, s.box.x + s.box.width) for s in recent if s.box.x + s.box.width <= 1 - EDGE])
+        top = _slope([(one.at_s, one.box.y) for one in recent if one.box.y >= EDGE])
+        foot = _slope([(s.at_s, s.box.y + s.box.height) for s in recent if s.box.y + s.box.height <= 1 - EDGE])
+        across = [slope for slope in (left, right) if slope is not None]
+        down = foot if foot is not None else top
+        vx = sum(across) / len(across) if across else 0.0
+        return vx * self._aspect, down or 0.0, recent[-1].at_s - recent[0].at_s
+
+    def heading(self) -> tuple[float, float]:
+        """(direction in degrees, how far it went that way) over the last 3 s; 0 = up, 90 = right."""
+        vx, vy, span_s = self.velocity()
+        return math.degrees(math.atan2(vx, -vy)) % 360, math.hypot(vx, vy) * span_s
 
     def _window(self, span_s: float) -> list[Sighting]:
         """The sightings of the last `span_s`, but at least three: slow pictures are further apart."""
@@ -132,6 +153,14 @@ class Track:
 
 def _cut(box: Box) -> bool:
     return box.x < EDGE or box.y < EDGE or box.x + box.width > 1 - EDGE or box.y + box.height > 1 - EDGE
+
+
+def _slope(points: list[tuple[float, float]]) -> float | None:
+    """The median slope of all pairs; None where there are too few."""
+    if len(points) < 3:
+        return None
+    slopes = [(y1 - y0) / (t1 - t0) for (t0, y0), (t1, y1) in itertools.combinations(points, 2) if t1 > t0]
+    return statistics.median(slopes) if slopes else None
 
 
 class Tracker:
