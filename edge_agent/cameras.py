@@ -33,8 +33,10 @@ class Cameras:
         return self._known[camera].camera.name or camera
 
     def zone_name(self, camera: CameraId, zone: str | None) -> str:
-        zones = self._known[camera].camera.watch.zone
-        return next((found.name or found.id for found in zones if found.id == zone), zone or "")
+        """Of a zone or a line, as the configuration calls it."""
+        watch = self._known[camera].camera.watch
+        names = {one.id: one.name for one in watch.zone} | {one.id: one.name for one in watch.line}
+        return names.get(zone or "") or zone or ""
 
     def recorder_says(self, change: CameraChanged) -> list[Alarm]:
         """Take a change of the recorder's connection; the alarms that it starts or ends."""

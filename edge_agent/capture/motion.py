@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.capture.tracks import Blob
 from edge_agent.model import Box
 
 cv2.setNumThreads(1)  # one camera's analysis must not take a second core from the recording
@@ -70,10 +71,13 @@ class Sensitivity:
 class MotionDetector:
     """Background model of one camera; one thread.
 
-    size: (width, height) of the pictures; min_area: smallest thing that counts, as a part of the picture.
+    size: (width, height) of the pictures; min_area: smallest thing that counts, as a part of the picture; outlines:
+    tell of each blob whether it stands there or is missing there.
     """
 
-    def __init__(self, size: tuple[int, int], min_area: float, sensitivity: Sensitivity | None = None) -> None:
+    def __init__(
+        self, size: tuple[int, int], min_area: float, sensitivity: Sensitivity | None = None, *, outlines: bool = False
+    ) -> None:
         width, height = size
         scale = min(1.0, MAX_WIDTH / width)
         self.size = size
@@ -81,6 +85,7 @@ class MotionDetector:
         self._coarse = (max(4, self._small[0] // 10), max(4, self._small[1] // 10))
         self._min_pixels = max(9.0, min_area * self._small[0] * self._small[1])
         self._is = sensitivity or Sensitivity()
+        self._outlines = outlines
         self._usual: _Plane | None = None
         self._unrest: _Plane = np.zeros(self._small[::-1], np.float32)
         self._before: _Plane = self._unrest
@@ -100,7 +105,7 @@ class MotionDetector:
     def _learnt(self) -> bool:
         return self._frames >= self._is.learn_frames and self._seen_s >= self._is.learn_s - 1e-6
 
-    def detect(self, luma: Luma, elapsed_s: float, known: Sequence[Box] = ()) -> list[Box]:
+    def detect(self, luma: Luma, elapsed_s: float, known: Sequence[Box] = ()) -> list[Blob]:
         """What differs now, `elapsed_s` after the picture before; nothing while the model is not `ready`.
 
         luma: uint8[h, w] of the size given at the start.  known: things being followed, whose places must not be
@@ -126,9 +131,9 @@ class MotionDetector:
             return []
         mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
-        boxes = self._things(mask, now, usual, noise)
+        things = self._things(mask, now, usual, noise)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
-        return boxes
+        return things
 
     def _prepared(self, luma: Luma) -> _Plane:
         if luma.shape != self.size[::-1]:
@@ -213,9 +218,9 @@ class MotionDetector:
             math.ceil((box.y + box.height) * height) + 2,
         )
 
-    def _things(self, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> list[Box]:
-        """The boxes of what is there; what is only lit otherwise is taken out of the mask and learnt at once."""
-        boxes: list[Box] = []
+    def _things(self, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> list[Blob]:
+        """What is there; what is only lit otherwise is taken out of the mask and learnt at once."""
+        things: list[Blob] = []
         for piece in self._blobs(mask):
             if self._only_lit(piece, mask, now, usual, noise):
                 rows, columns = slice(piece.top, piece.bottom), slice(piece.left, piece.right)
@@ -223,17 +228,14 @@ class MotionDetector:
                 cv2.accumulateWeighted(now[rows, columns], usual[rows, columns], self._is.lit_weight)
                 mask[rows, columns] = 0
             else:
-                boxes.append(self._box(piece))
-        return boxes
+                outline = self._outline(piece, mask, now, usual) if self._outlines else 0.0
+                things.append(Blob(self._box(piece), outline))
+        return things
 
     def _only_lit(self, piece: _Piece, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> bool:
         """Whether the fine structure there is still the usual one, perhaps stronger or weaker: a lamp, headlights, a
         shadow.  Whatever covers the usual picture brings its own outline and covers the structure."""
-        height, width = mask.shape
-        grown = (
-            slice(max(0, piece.top - 8), min(height, piece.bottom + 8)),
-            slice(max(0, piece.left - 8), min(width, piece.right + 8)),
-        )
+        grown = self._grown(piece)
         inside = cv2.dilate(mask[grown], self._around) > 0
         seen = (now[grown] - cv2.blur(now[grown], _FINE))[inside]
         known = (usual[grown] - cv2.blur(usual[grown], _FINE))[inside]
@@ -242,6 +244,24 @@ class MotionDetector:
         new = (float(np.dot(seen, seen)) - gain * common) / seen.size
         kept = gain * common / seen.size if 0.3 < gain < 3.5 else 0.0
         return new <= self._is.lit_noise * max(noise, 0.5) ** 2 + self._is.lit_part * kept
+
+    def _outline(self, piece: _Piece, mask: Luma, now: _Plane, usual: _Plane) -> float:
+        """How much stronger the edges along its outline are now than usually, -1 … 1."""
+        grown = self._grown(piece)
+        band = cv2.morphologyEx(mask[grown], cv2.MORPH_GRADIENT, self._around) > 0
+        seen, known = (
+            float(np.abs(cv2.Sobel(one[grown], cv2.CV_32F, 1, 0))[band].sum())
+            + float(np.abs(cv2.Sobel(one[grown], cv2.CV_32F, 0, 1))[band].sum())
+            for one in (now, usual)
+        )
+        return (seen - known) / max(seen + known, 1.0)
+
+    def _grown(self, piece: _Piece) -> tuple[slice, slice]:
+        width, height = self._small
+        return (
+            slice(max(0, piece.top - 8), min(height, piece.bottom + 8)),
+            slice(max(0, piece.left - 8), min(width, piece.right + 8)),
+        )
 
     def _box(self, piece: _Piece) -> Box:
         width, height = self._small

@@ -39,13 +39,33 @@ class Instant:
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """Something that differs from the usual picture."""
+
+    box: Box
+    outline: float = 0.0
+    """How much stronger the edges around it are than in the usual picture, -1 … 1: something stands there that was not
+    there; negative: something is gone that was."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     at_s: float
     box: Box
+    outline: float = 0.0
 
     @property
     def centre(self) -> tuple[float, float]:
         return self.box.x + self.box.width / 2, self.box.y + self.box.height / 2
+
+    @property
+    def foot(self) -> tuple[float, float]:
+        return self.box.x + self.box.width / 2, self.box.y + self.box.height
+
+    @property
+    def cut(self) -> bool:
+        """Whether the picture's edge may hide a part of it."""
+        return _cut(self.box)
 
 
 class Track:
@@ -57,6 +77,13 @@ class Track:
         self.pictures = 1
         """Pictures since it was first seen; in some of them it may have been hidden."""
         self.seen = 1
+        self.began_s = first.at_s
+        self.from_edge = first.cut
+        """It came in over the picture's edge."""
+        self.moved_s: float | None = None
+        """When it last moved; None: it never did."""
+        self.moved_area = 0.0
+        """How large it was then, as a part of the picture."""
         self._aspect = aspect
 
     @property
@@ -69,15 +96,34 @@ class Track:
 
     @property
     def path(self) -> list[tuple[float, float]]:
-        """Centres in parts of the picture, oldest first, without those of a thing still cut by the picture's edge."""
-        whole = [sighting.centre for sighting in self.sightings if not _cut(sighting.box)]
-        return whole if len(whole) > 1 else [sighting.centre for sighting in self.sightings]
+        """Its way in parts of the picture, oldest first, without sightings that the picture's edge cuts.
+
+        Each place is the mean of three, since single boxes tremble.
+        """
+        whole = [sighting.centre for sighting in self.sightings if not sighting.cut]
+        places = whole if len(whole) > 1 else [sighting.centre for sighting in self.sightings]
+        if len(places) < 5:
+            return places
+        smooth = [
+            ((a[0] + b[0] + c[0]) / 3, (a[1] + b[1] + c[1]) / 3)
+            for a, b, c in zip(places, places[1:], places[2:], strict=False)
+        ]
+        return [places[0], *smooth, places[-1]]
 
     def add(self, sighting: Sighting) -> None:
+        """`sighting` must be later than the last one."""
         self.seen += 1
         self.sightings.append(sighting)
         while sighting.at_s - self.sightings[0].at_s > PATH_S and len(self.sightings) > 4:
             self.sightings.popleft()
+
+    def rests(self, span_s: float) -> bool:
+        """It has been seen for so long, and its box is where it was."""
+        if self.last.at_s - self.began_s < span_s or self.seen < 0.5 * self.pictures:
+            return False
+        recent = list(self.sightings)[-9:]
+        middle = [statistics.median(side) for side in zip(*map(_sides, recent), strict=True)]
+        return all(abs(a - b) <= 0.02 for a, b in zip(middle, _sides(self.sightings[0]), strict=True))
 
     def expected(self, at_s: float) -> tuple[float, float]:
         """Where its centre should be at `at_s`."""
@@ -105,7 +151,7 @@ class Track:
     def _whole(self, recent: list[Sighting], way: float) -> bool:
         """Its hind side came along: a patch of light only grows.  What comes straight on grows to all sides."""
         first, last = recent[0].box, recent[-1].box
-        if _cut(first) or _cut(last):
+        if recent[0].cut or recent[-1].cut:
             return True
         along = 0.0
         for scale, low, high in (
@@ -151,6 +197,11 @@ class Track:
         return (bx - ax) * self._aspect, by - ay
 
 
+def _sides(sighting: Sighting) -> tuple[float, float, float, float]:
+    box = sighting.box
+    return box.x, box.y, box.x + box.width, box.y + box.height
+
+
 def _cut(box: Box) -> bool:
     return box.x < EDGE or box.y < EDGE or box.x + box.width > 1 - EDGE or box.y + box.height > 1 - EDGE
 
@@ -172,19 +223,20 @@ class Tracker:
         self._numbers = 0
         self._at_s: float | None = None
 
-    def update(self, at_s: float, boxes: Sequence[Box]) -> list[Track]:
+    def update(self, at_s: float, blobs: Sequence[Blob]) -> list[Track]:
         """All things known after a picture, those seen in it with `last.at_s == at_s`; `at_s` must grow."""
         elapsed_s = at_s - self._at_s if self._at_s is not None else 0.0
         self._at_s = at_s
         for track in self._tracks:
             track.pictures += 1
-        free = list(boxes)
-        for track, box in self._pairs(at_s, elapsed_s, boxes):
-            track.add(Sighting(at_s, box))
-            free.remove(box)
-        for box in free:
-            self._numbers += 1
-            self._tracks.append(Track(self._numbers, Sighting(at_s, box), self._aspect))
+        taken: set[int] = set()
+        for track, index in self._pairs(at_s, elapsed_s, [blob.box for blob in blobs]):
+            track.add(Sighting(at_s, blobs[index].box, blobs[index].outline))
+            taken.add(index)
+        for index, blob in enumerate(blobs):
+            if index not in taken:
+                self._numbers += 1
+                self._tracks.append(Track(self._numbers, Sighting(at_s, blob.box, blob.outline), self._aspect))
         keep_s = max(KEEP_S, 2.1 * elapsed_s)
         self._tracks = [track for track in self._tracks if at_s - track.last.at_s <= keep_s]
         return list(self._tracks)
@@ -193,8 +245,8 @@ class Tracker:
         self._tracks.clear()
         self._at_s = None
 
-    def _pairs(self, at_s: float, elapsed_s: float, boxes: Sequence[Box]) -> list[tuple[Track, Box]]:
-        """The nearest first; each track and each box once."""
+    def _pairs(self, at_s: float, elapsed_s: float, boxes: Sequence[Box]) -> list[tuple[Track, int]]:
+        """The nearest first; each track and each box, by its place in `boxes`, once."""
         costs = [
             (cost, number, index)
             for number, track in enumerate(self._tracks)
@@ -203,12 +255,12 @@ class Tracker:
         ]
         tracks_taken: set[int] = set()
         boxes_taken: set[int] = set()
-        pairs: list[tuple[Track, Box]] = []
+        pairs: list[tuple[Track, int]] = []
         for _, number, index in sorted(costs):
             if number not in tracks_taken and index not in boxes_taken:
                 tracks_taken.add(number)
                 boxes_taken.add(index)
-                pairs.append((self._tracks[number], boxes[index]))
+                pairs.append((self._tracks[number], index))
         return pairs
 
     def _cost(self, track: Track, box: Box, at_s: float, elapsed_s: float) -> float:

@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
-from edge_agent.capture.alarms import Region
+from edge_agent.capture.calibration import Measure
 from edge_agent.capture.job import CameraJob
+from edge_agent.capture.regions import Line, Region
 from edge_agent.jobs import JobForm
-from edge_agent.model import CameraId
+from edge_agent.model import AlarmNature, CameraId
 
 
 def _zone_name(name: str) -> str:
@@ -40,7 +41,13 @@ class WatchedCamera:
     min_area: Annotated[float, Field(gt=0, lt=1)] = 0.002
     """Smallest thing that counts, as a part of the picture."""
     zones: tuple[Region, ...] = ()
-    """Motion counts in these only; the whole picture when there is none."""
+    """Without zones and lines the whole picture is watched for motion."""
+    lines: tuple[Line, ...] = ()
+    tampering: tuple[AlarmNature, ...] = ()
+    """What is noticed about the camera itself."""
+    bearing_deg: float | None = None
+    view_deg: float = 80.0
+    measures: tuple[Measure, ...] = ()
 
     @property
     def stream(self) -> CameraJob:
