@@ -39,6 +39,10 @@ from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Interval, NodeAlarm
+from edge_agent.modes.keeper import ModeKeeper
+from edge_agent.modes.loudness import Loudness
+from edge_agent.modes.resting import Resting
+from edge_agent.modes.standing import Modes
 from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.notes import note, note_clock_step
 from edge_agent.reports import Reports
@@ -59,8 +63,9 @@ from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.hold_orders import HoldOrders
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.node import NodeLink, is_online
-from edge_agent.uplink.payloads import Reply, encode
+from edge_agent.uplink.payloads import Reply, encode_reply
 from edge_agent.uplink.topics import Topics, roster_topic
 from edge_agent.watchdog import Watchdog
 from edge_agent.workers import RECORDER, WATCHER, Workers
@@ -144,11 +149,27 @@ class Agent:
             topics = Topics(config.site, config.node)
             put = self._events.put
             self._node = NodeLink(config.mqtt, topics, outbox, clock, put, put, rosters=self._rosters is not None)
+        self._modes = Modes(
+            config.plan, config.zone, self._documents, clock, lambda changes: self._mode_keeper.changed(changes)
+        )
+        self._loudness = Loudness(self._modes.severity_of, lambda alarm: self._reports.tell_alarm(alarm))
         self._reports = Reports(
-            config, self._index, self._cameras, self._forecaster, self._node_alarms, self._node, clock
+            config,
+            self._index,
+            self._cameras,
+            self._forecaster,
+            self._node_alarms,
+            self._modes,
+            self._loudness.silent,
+            self._node,
+            clock,
+        )
+        self._resting = Resting(self._workers, self._ledger, self._gap_notes, self._modes.plan.of_cameras)
+        self._mode_keeper = ModeKeeper(
+            self._loudness, self._journal, clock, self._reports.tell_modes, self._resting.let
         )
         self._hearing = Hearing(
-            config, self._ledger, self._cameras, self._upkeep, self._reports, self._gap_notes, clock
+            config, self._ledger, self._cameras, self._upkeep, self._reports, self._loudness, self._gap_notes, clock
         )
         self._exports = Exports(
             self._documents, staging, self._journal, clock, self._start_exporter, self._release_news
@@ -159,13 +180,16 @@ class Agent:
             self._exports,
             HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
             ClockOrders(self._clock_watch, clock),
+            ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
             self._has_footage,
+            self._log.audit,
             self._broadcast,
             clock,
         )
         self._ticker = Ticker(
             [
+                Periodic("modes", 1, self._modes.look),
                 Periodic("alive", ALIVE_S, self._ledger.alive),
                 Periodic("hours", 60, self._upkeep.seal_hours),
                 Periodic("receipts", 3600, self._upkeep.roll_up),
@@ -195,10 +219,12 @@ class Agent:
         if self._deleter.must_wait():
             self._workers.wait(WAIT)
         self._upkeep.choose_disk()
+        self._mode_keeper.begin(self._modes)
         self._workers.recorder.look()
         try:
             self._ledger.recover(unfinished)
             self._ledger.begin(camera.camera_id for camera in self._config.camera)
+            self._resting.account()
         except ArchiveError as error:
             _log.error("the time before this start is not accounted for: %s", error)
         socket = LocalSocket(self._config.socket_path, self._take_local)
@@ -216,6 +242,7 @@ class Agent:
             self._door.settle(now=True)
             self._upkeep.journal_swept()
             self._note_gaps()
+            self._mode_keeper.last_words([camera.camera_id for camera in self._config.camera])
             note(self._journal, JournalEntry(JournalKind.STOP, Outcome.DONE, reason="stopped in order"))
             self._sign()
             if self._node:
@@ -272,7 +299,7 @@ class Agent:
             case Received(payload=payload, retain=False):
                 self._commands.take(payload, Access.REMOTE, self._broadcast)
             case LocalCommand(token=token, replies=replies):
-                self._commands.take(token, Access.DIRECT, lambda reply: _answer_locally(replies, reply))
+                self._commands.take(token, Access.DIRECT, lambda reply: self._answer_locally(replies, reply))
 
     def _child_ended(self, child: str, code: int) -> None:
         _log.log(logging.INFO if code == 0 else logging.ERROR, "%s ended (%d)", child, code)
@@ -297,7 +324,10 @@ class Agent:
 
     def _broadcast(self, reply: Reply) -> None:
         if self._node:
-            self._node.reply(reply)
+            self._node.reply(reply, encode_reply(reply, self._log.reply_key()))
+
+    def _answer_locally(self, replies: LocalReplies, reply: Reply) -> None:
+        replies.send(encode_reply(reply, self._log.reply_key()), final=reply.state.final)
 
     def _release_news(self, news: ReleaseNews) -> None:
         self._commands.release_news(news)
@@ -361,7 +391,3 @@ def prepare_folders(config: Config, staging: Path) -> None:
             folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ArchiveError(f"the data folder {config.data} cannot be used: {error.strerror}") from error
-
-
-def _answer_locally(replies: LocalReplies, reply: Reply) -> None:
-    replies.send(encode(reply), final=reply.state.final)

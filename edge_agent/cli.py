@@ -19,6 +19,7 @@ from edge_agent.forecast_cli import archive_forecast
 from edge_agent.hold_cli import hold_app
 from edge_agent.journal_cli import journal_app
 from edge_agent.keys_cli import keys_app, rewrap
+from edge_agent.modes_cli import modes_app
 from edge_agent.node_keys_cli import make, show
 from edge_agent.plan_cli import plan
 from edge_agent.probe_cli import probe_command
@@ -31,6 +32,7 @@ app.add_typer(config_app)
 app.add_typer(archive_app)
 app.add_typer(roster_app)
 app.add_typer(hold_app)
+app.add_typer(modes_app)
 app.add_typer(clock_app)
 app.add_typer(journal_app)
 app.add_typer(keys_app)

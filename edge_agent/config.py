@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from edge_agent.errors import EdgeError
 from edge_agent.model import CameraId, PersonId
+from edge_agent.modes.sections import ModeEntry, ProgrammeEntry, mistakes_of, plan_of
+from edge_agent.modes.severity import Plan
 from edge_agent.toml_file import Mistake, PathSection, Section, load_toml, resolve_path
 from edge_agent.trust.age import Recipient
 from edge_agent.trust.keys import parse_public_key
@@ -156,7 +159,9 @@ class ArchiveDisk(PathSection):
 
 
 Point = tuple[Unit, Unit]
-ZoneNature = Literal["motion", "entered", "left", "loitering", "running", "crowding", "object_left", "object_taken"]
+ZoneNature = Literal[
+    "motion", "zone_entered", "zone_left", "loitering", "running", "crowd", "object_left", "object_taken"
+]
 Tampering = Literal["covered", "blinded", "defocused", "turned", "frozen"]
 
 
@@ -206,10 +211,14 @@ class Watch(Section):
     view_deg: float = Field(80, ge=5, le=150, description="its angle of view, from left to right")
     measure: tuple[Measured, ...] = Field((), description="two or more known lengths, nearer and farther away")
 
+    @property
+    def places(self) -> list[str]:
+        """The ids of its zones and lines, of which alarms speak."""
+        return [zone.id for zone in self.zone] + [line.id for line in self.line]
+
     @model_validator(mode="after")
     def _consistent(self) -> Watch:
-        places = [zone.id for zone in self.zone] + [line.id for line in self.line]
-        if len(places) != len(set(places)):
+        if len(self.places) != len(set(self.places)):
             raise ValueError("zone, line: each needs an id of its own")
         rows = [max(one.start[1], one.end[1]) for one in self.measure]
         if rows and (len(rows) < 2 or max(rows) - min(rows) < 0.05):
@@ -231,6 +240,7 @@ class Camera(PathSection):
     audio: bool = Field(False, description="sound is recorded only when asked for")
     keep_days: Days | None = Field(None, description="how long this camera's recordings are kept; [retention] days")
     watch: Watch = Watch()
+    programme: ProgrammeEntry | None = Field(None, description="its own; the node's when not given")
 
     @property
     def camera_id(self) -> CameraId:
@@ -337,6 +347,13 @@ class Config(Section):
     target: tuple[Target, ...] = ()
     person: tuple[PersonEntry, ...] = ()
     trust: Trust = Trust()
+    mode: tuple[ModeEntry, ...] = Field((), max_length=64)
+    programme: ProgrammeEntry = Field(ProgrammeEntry(), description="which mode there is when")
+
+    @property
+    def plan(self) -> Plan:
+        """The modes and programmes (`docs/modes.md`)."""
+        return plan_of(self.mode, self.programme, _programmes(self), self.language)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -388,7 +405,7 @@ class Config(Section):
 
 def load(path: Path) -> Config:
     """Read and check a configuration, the files it names included; ConfigFileError lists all that is wrong."""
-    return load_toml(Config, path, _resolved, lambda config: [*_too_long(config), *_nested(config)])
+    return load_toml(Config, path, _resolved, lambda config: [*_too_long(config), *_nested(config), *_of_modes(config)])
 
 
 def schema() -> dict[str, Any]:
@@ -418,6 +435,15 @@ def _too_long(config: Config) -> list[Mistake]:
     if len(os.fsencode(config.socket_path)) <= MAX_SOCKET_PATH:
         return []
     return [Mistake("socket", f'"{config.socket_path}"', f"a path of at most {MAX_SOCKET_PATH} bytes: set `socket`")]
+
+
+def _programmes(config: Config) -> dict[CameraId, ProgrammeEntry | None]:
+    return {camera.camera_id: camera.programme for camera in config.camera}
+
+
+def _of_modes(config: Config) -> Iterator[Mistake]:
+    zones = {camera.camera_id: [zone.id for zone in camera.watch.zone] for camera in config.camera}
+    return mistakes_of(config.mode, config.programme, _programmes(config), zones)
 
 
 def _nested(config: Config) -> list[Mistake]:

@@ -88,6 +88,8 @@ class ClockTrust(StrEnum):
 class CameraState(StrEnum):
     CONNECTING = "connecting"
     RECORDING = "recording"
+    RESTING = "resting"
+    """It gives pictures, and its mode lets nothing be recorded (`docs/modes.md`)."""
     LOST = "lost"
 
 
@@ -196,12 +198,12 @@ class AlarmNature(StrEnum):
     """What an alarm of a camera is about (`docs/watching.md`, "Natures")."""
 
     MOTION = "motion"
-    LINE = "line"
-    ENTERED = "entered"
-    LEFT = "left"
+    LINE = "line_crossed"
+    ENTERED = "zone_entered"
+    LEFT = "zone_left"
     LOITERING = "loitering"
     RUNNING = "running"
-    CROWDING = "crowding"
+    CROWD = "crowd"
     OBJECT_LEFT = "object_left"
     OBJECT_TAKEN = "object_taken"
     LOST = "lost"
@@ -245,6 +247,26 @@ class Approach(StrEnum):
     APPROACHING = "approaching"
     LEAVING = "leaving"
 
+    @property
+    def of_the_camera(self) -> bool:
+        """The camera itself is lost or tampered with: no mode silences that."""
+        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen"}
+
+
+class Severity(StrEnum):
+    """How loudly an alarm is told (`docs/modes.md`)."""
+
+    SILENT = "silent"
+    """Counted, not told."""
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Higher is louder."""
+        return list(Severity).index(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -272,6 +294,8 @@ class Alarm:
     """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
     picture: bytes | None = None
     """JPEG with the box drawn."""
+    severity: Severity = Severity.WARNING
+    """The agent's word by the mode; children leave it alone."""
     bearing_deg: float | None = None
     """The same on the compass, 0 = north, 90 = east; None where the camera's own bearing is not configured."""
     approach: Approach | None = None

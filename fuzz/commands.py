@@ -25,7 +25,9 @@ from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Hold, Interval, PersonId
+from edge_agent.modes.standing import Modes
 from edge_agent.trust.age import Identity
+from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.door import Door
 from edge_agent.trust.journal import BadLine, Journal, Outcome
 from edge_agent.trust.keys import public_key_of
@@ -35,6 +37,7 @@ from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release
 from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import MAX_JSON_BYTES, Health, Reply, ReplyState
 from fuzz.mutate import json_with_prefix
 from fuzz.target import Check, Script, Target, require
@@ -56,6 +59,10 @@ MAY = {
     ("archive_officer", "hold_end", "remote"), ("archive_officer", "hold_end", "direct"),
     ("archive_officer", "holds", "remote"), ("archive_officer", "holds", "direct"),
     ("mayor", "holds", "remote"), ("deputy", "holds", "remote"),
+    ("mayor", "journal", "remote"), ("deputy", "journal", "remote"), ("auditor", "journal", "remote"),
+    ("archive_officer", "journal", "remote"), ("archive_officer", "journal", "direct"),
+    ("archive_officer", "mode", "remote"), ("archive_officer", "mode", "direct"),
+    ("operator", "mode", "remote"), ("operator", "mode", "direct"),
     ("archive_officer", "clock_confirm", "direct"), ("contractor", "clock_confirm", "direct"),
 }  # fmt: skip
 """Order 362-р as a list (`docs/commands.md`)."""
@@ -71,6 +78,7 @@ _EXPORT: dict[str, Any] = {
 _ORDER = {"order_number": "12-р", "ordered_by": "Мер Іван"}
 _ARGS: dict[str, dict[str, Any]] = {
     "status": {}, "export": _EXPORT, "holds": {}, "clock_confirm": {"read_us": NOW_S * US},
+    "journal": {"query": {"person": "o"}}, "mode": {"reason": "shift"},
     "hold": _ORDER | {"start_us": (NOW_S - 600) * US, "cameras": ["gate"]},
     "hold_end": _ORDER | {"hold_id": hold_id("the hold that is there")},
 }  # fmt: skip
@@ -180,13 +188,14 @@ class _House:
         library = Library(folder / "archive", self._index, (), self._clock)
         orders = HoldOrders([CameraId("gate")], self._holds, self._index, library, self._clock)
         clock_orders = ClockOrders(ClockWatch(documents, self._clock, "a boot", lambda _: None), self._clock)
+        mode_orders = ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock)
         self._commands = Commands(
-            config, self._door, self._exports, orders, clock_orders,
-            self._health, self._has_footage, self.replies.append, self._clock,
+            config, self._door, self._exports, orders, clock_orders, mode_orders,
+            self._health, self._has_footage, self._audit, self.replies.append, self._clock,
         )  # fmt: skip
 
     def take(self, token: bytes, access: Access) -> list[str]:
-        """What the node does on a token's account: `status`, `export`, `hold`, `hold_end`, `holds`, `clock_confirm`."""
+        """What the node does on a token's account: `status`, `export`, `hold`, `hold_end`, `holds` …"""
         self.acts, self.replies = [], []
         if not self._holds.held.intervals(CameraId("gate")):
             self._holds.add(Hold(hold_id("the hold that is there"), (), 0, None, "1", "", "", "", NOW_S * US))
@@ -197,7 +206,7 @@ class _House:
             self.acts.append("hold")
         elif after != before:
             self.acts.append("hold_end")
-        elif self.replies and self.replies[-1].code in ("holds", "clock_confirm"):
+        elif self.replies and self.replies[-1].code in ("holds", "clock_confirm", "mode"):
             self.acts.append(self.replies[-1].code)
         self._exports.look()
         for act in self.acts:
@@ -230,6 +239,10 @@ class _House:
             at_us=NOW_S * US, version="1", uptime_s=5, cpu_percent=3, load_1m=1, memory_used_bytes=1,
             memory_total_bytes=2, disk_total_bytes=3, disk_free_bytes=2, archive_bytes=1, cameras={},
         )  # fmt: skip
+
+    def _audit(self, _query: AuditQuery) -> bytes:
+        self.acts.append("journal")
+        return b"a page"
 
     def _has_footage(self, camera: CameraId, interval: Interval) -> bool:
         require(interval.end_us <= (NOW_S + 60) * US, "an export of the future is asked for")

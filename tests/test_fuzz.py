@@ -105,7 +105,7 @@ def test_the_check_of_commands_sees_what_is_permitted_and_what_is_not() -> None:
         verdicts[seed] = commands.permitted(token, access, set())
         assert commands.permitted(token, access, {"nonce-of-this-test", "n" * 16, "r" * 16}) is None
     done = {verdict[1] for verdict in verdicts.values() if verdict}
-    assert done == {"status", "export", "hold", "hold_end", "holds", "clock_confirm"}
+    assert done == {"status", "export", "hold", "hold_end", "holds", "clock_confirm", "journal", "mode"}
     assert sum(verdict is None for verdict in verdicts.values()) > 20
     token, access = commands.made(Script(b"\3\x42"), b"nonce-of-this-test")
     assert commands.permitted(token, Access.REMOTE, set()) is None

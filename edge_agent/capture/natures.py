@@ -79,7 +79,7 @@ class _Zone:
             AlarmNature.MOTION: self._motion,
             AlarmNature.LOITERING: self._loitering,
             AlarmNature.RUNNING: self._running_now,
-            AlarmNature.CROWDING: self._crowding,
+            AlarmNature.CROWD: self._crowding,
             AlarmNature.OBJECT_LEFT: self._left_behind,
             AlarmNature.OBJECT_TAKEN: self._taken,
         }
@@ -227,7 +227,7 @@ class Natures:
 
     def held(self, tracks: Sequence[Track], now_s: float) -> list[Track]:
         """Things at rest that the background must not swallow: their zone is watched for such."""
-        wanted = {AlarmNature.LOITERING, AlarmNature.OBJECT_LEFT, AlarmNature.OBJECT_TAKEN, AlarmNature.CROWDING}
+        wanted = {AlarmNature.LOITERING, AlarmNature.OBJECT_LEFT, AlarmNature.OBJECT_TAKEN, AlarmNature.CROWD}
         zones = [zone.region for zone in self._zones if wanted & set(zone.region.natures)]
         return [
             track

@@ -22,6 +22,7 @@ from edge_agent.uplink.payloads import (
     CameraMessage,
     CameraReport,
     Health,
+    ModeMessage,
     NodeAlarmMessage,
     NodeState,
     Status,
@@ -61,6 +62,8 @@ class NodeView:
     """Between its last healths."""
     cameras: Mapping[str, tuple[int, CameraReport]] = field(default_factory=lambda: MappingProxyType({}))
     """By id, with the node's time of the report."""
+    modes: Mapping[str, ModeMessage] = field(default_factory=lambda: MappingProxyType({}))
+    """By camera; the node's own under ""."""
 
     @property
     def period_s(self) -> float:
@@ -115,7 +118,7 @@ class Event:
     """What a message meant, for lines and scripts; `fields` are ready for JSON."""
 
     kind: str
-    """`status`, `health`, `camera`, `alarm`, `picture`, `malformed`, `stale`, `fresh`."""
+    """`status`, `health`, `camera`, `mode`, `alarm`, `picture`, `malformed`, `stale`, `fresh`."""
     site: str = ""
     node: str = ""
     fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -142,6 +145,8 @@ def apply(board: Board, topic: str, payload: bytes, *, retained: bool, now_us: i
                 return _health(board, address, decode(Health, payload), retained, now_us)
             case TopicKind.CAMERA:
                 return _camera(board, address, decode(CameraMessage, payload), retained)
+            case TopicKind.MODE:
+                return _mode(board, address, decode(ModeMessage, payload), retained)
             case TopicKind.ALARM:
                 return _camera_alarm(board, address, decode(AlarmMessage, payload))
             case TopicKind.NODE_ALARM:
@@ -230,6 +235,26 @@ def _camera(board: Board, address: Address, message: CameraMessage, retained: bo
     cameras = MappingProxyType({**view.cameras, message.camera: (message.at_us, report)})
     event = _event("camera", address, message.model_dump(mode="json"), news=not _same(known, report))
     return _with(board, dataclasses.replace(view, cameras=cameras)), (event,)
+
+
+def _mode(board: Board, address: Address, message: ModeMessage, retained: bool) -> Step:
+    if (message.camera or "") != address.camera:
+        raise ValueError(f"ModeMessage: it speaks of {message.camera} in the topic of {address.camera or 'the node'}")
+    view = _view(board, address)
+    if view is None:
+        return _over(board)
+    known = view.modes.get(address.camera)
+    if retained and known is not None and message.at_us <= known.at_us:
+        return board, ()
+    if known is None and len(view.modes) > MAX_CAMERAS:
+        return _over(board)
+    view = dataclasses.replace(view, modes=MappingProxyType({**view.modes, address.camera: message}))
+    # Whoever has just come is told nothing but what changes from now on.
+    news = known is not None and (known.report.mode, known.report.set_by) != (
+        message.report.mode,
+        message.report.set_by,
+    )
+    return _with(board, view), (_event("mode", address, message.model_dump(mode="json"), news=news),)
 
 
 def _same(known: tuple[int, CameraReport] | None, report: CameraReport) -> bool:

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
+from edge_agent.desk.audit_cli import audit_command
 from edge_agent.desk.client import Patience
 from edge_agent.desk.hold_cli import hold_app
+from edge_agent.desk.mode_cli import mode
 from edge_agent.desk.options import (
     ConfigOption,
     IdleOption,
@@ -67,6 +69,8 @@ app.add_typer(keys_app)
 app.add_typer(hold_app)
 app.add_typer(order_app)
 app.add_typer(roster_app)
+app.command("mode")(mode)
+app.command("audit")(audit_command)
 
 
 @app.callback()

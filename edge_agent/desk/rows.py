@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -9,9 +10,10 @@ from zoneinfo import ZoneInfo
 
 from edge_agent.desk.board import AlarmView, Board, Event, NodeView, printable
 from edge_agent.desk.texts import Texts
-from edge_agent.model import CameraFault, CameraState
-from edge_agent.uplink.payloads import PROMISE_ALARM, CameraReport, Health, Kept, NodeState
-from edge_agent.when import from_us
+from edge_agent.model import CameraFault, CameraState, Severity
+from edge_agent.trust.journal import BadLine, JournalEntry
+from edge_agent.uplink.payloads import PROMISE_ALARM, AlarmMessage, CameraReport, Health, Kept, ModeReport, NodeState
+from edge_agent.when import from_us, spoken
 
 HOT_C = 80.0
 LOW_DISK_PART = 0.05
@@ -65,6 +67,9 @@ class AlarmRow:
     level: Level
 
 
+_LEVELS = {CameraState.CONNECTING: Level.WARNING, CameraState.LOST: Level.BAD}
+
+
 class Wording:
     """Turns values into one operator's language and time zone."""
 
@@ -97,7 +102,23 @@ class Wording:
         down = view.stale(now_us) or view.state in (NodeState.OFFLINE, NodeState.STOPPED)
         # Of a node that says nothing, nobody knows how its cameras are.
         reports = {} if down else {name: report for name, (_, report) in view.cameras.items()}
-        return [self.node(view, now_us), *self.cameras(reports)]
+        node, cameras = self.node(view, now_us), self.cameras(reports)
+        own = view.modes.get("")
+        if own is None or down:
+            return [node, *cameras]
+        # A camera's mode is told where it is not the node's.
+        others = {name for name, told in view.modes.items() if told.report.mode != own.report.mode}
+        shown = [
+            self._in_mode(row, view.modes[name].report) if name in others else row
+            for name, row in zip(sorted(reports), cameras, strict=True)
+        ]
+        return [self._in_mode(node, own.report), *shown]
+
+    def _in_mode(self, row: Row, mode: ModeReport) -> Row:
+        return dataclasses.replace(row, state=f"{row.state} · {self.mode(mode)}")
+
+    def mode(self, mode: ModeReport) -> str:
+        return printable(mode.name or mode.mode, NAME_CHARS)
 
     def node(self, view: NodeView, now_us: int) -> Row:
         level, state = self._node_state(view, now_us)
@@ -124,16 +145,16 @@ class Wording:
         return [self.camera(name, report) for name, report in sorted(reports.items())]
 
     def camera(self, camera: str, report: CameraReport) -> Row:
-        recording = report.state is CameraState.RECORDING
+        live = report.state in (CameraState.RECORDING, CameraState.RESTING)
         gaps = report.gaps_24h
         label = f"  {camera}" + (f" {printable(report.name, NAME_CHARS)}" if report.name != camera else "")
-        level = {CameraState.RECORDING: Level.GOOD, CameraState.CONNECTING: Level.WARNING}.get(report.state, Level.BAD)
+        level = _LEVELS.get(report.state, Level.GOOD)
         return Row(
             Level.WARNING if level is Level.GOOD and report.clock_warning else level,
             label.rstrip(),
             self._short_state(report.state, report.fault),
-            fps=f"{report.fps:.1f}" if recording else "",
-            bitrate=f"{report.bitrate_bps / 1e6:.1f}" if recording else "",
+            fps=f"{report.fps:.1f}" if live else "",
+            bitrate=f"{report.bitrate_bps / 1e6:.1f}" if live else "",
             gaps=f"{gaps.count}: {self.texts.duration(gaps.seconds)}" if gaps.count else "0",
         )
 
@@ -171,12 +192,15 @@ class Wording:
     def alarm(self, view: AlarmView) -> AlarmRow:
         texts = self.texts
         state = texts.lasted.format(age=texts.duration(view.seconds)) if view.ended else texts.going_on
+        severity = view.last.severity if isinstance(view.last, AlarmMessage) else Severity.WARNING
+        mark = "‼ " if severity is Severity.CRITICAL else ""
+        level = Level.WARNING if severity.rank < Severity.WARNING.rank else Level.BAD
         return AlarmRow(
             self.clock(view.last.started_us),
             f"{view.last.site}/{view.last.node}",
-            printable(getattr(view.told.text, texts.language), 200),
+            mark + printable(getattr(view.told.text, texts.language), 200),
             state,
-            Level.GOOD if view.ended else Level.BAD,
+            Level.GOOD if view.ended else level,
         )
 
     def line(self, event: Event) -> str | None:
@@ -192,7 +216,7 @@ class Wording:
                 return f"{place} {self.camera(fields['camera'], report).name.strip()}: " + self.camera_state(
                     report.state, report.fault
                 )
-            case "alarm":
+            case "alarm" | "mode":
                 return f"{place} {printable(fields['text'][texts.language], 200)}"
             case "stale":
                 return f"{place} {texts.stale_line.format(age=texts.duration(fields['silent_s']))}"
@@ -229,6 +253,20 @@ class Wording:
             case NodeState.STOPPED:
                 return self.texts.stopped
         return self.texts.unknown
+
+
+def journal_row(texts: Texts, zone: ZoneInfo, entry: JournalEntry | BadLine) -> tuple[str, str, str, str, str]:
+    """Time, who, action, outcome, reason."""
+    if isinstance(entry, BadLine):
+        return "", "", "", texts.unreadable, printable(entry.raw[:80].decode("utf-8", "replace"), 80)
+    try:
+        time = spoken(entry.at_us or 0, zone)
+    except OverflowError:
+        time = texts.none
+    camera = entry.args.get("camera")
+    what = " ".join(str(part) for part in (entry.action or entry.kind, camera) if part)
+    said = entry.reason if entry.count == 1 else f"{entry.reason} (×{entry.count})"
+    return time, printable(entry.who, 200), printable(what, 80), str(entry.outcome), printable(said, 500)
 
 
 def _strained(health: Health) -> bool:

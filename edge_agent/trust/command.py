@@ -19,6 +19,7 @@ from edge_agent.errors import RefusedError
 from edge_agent.model import Interval, PersonId
 from edge_agent.trust import jws
 from edge_agent.trust.age_keys import Recipient
+from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.jws import MAX_TIME_S, Closed, plain_text
 from edge_agent.trust.keys import PublicKey
 from edge_agent.trust.policy import ALL_CAMERAS, Action, Person
@@ -181,7 +182,35 @@ class ClockConfirmArgs(Closed):
     """What it showed to the person."""
 
 
-CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs
+class ModeArgs(Closed):
+    """`mode`: set the mode of the node or of one camera, or go back to the programme."""
+
+    action: ClassVar[Action] = Action.MODE
+
+    mode: Name | None = None
+    """None: back to the programme."""
+    camera: Name | None = None
+    """None: the node."""
+    until_us: int | None = Field(default=None, ge=0, le=MAX_TIME_S * US)
+    """None: until the next such command."""
+    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> ModeArgs:
+        if self.mode is None and self.until_us is not None:
+            raise ValueError("until_us: only with a mode, for the programme has no end")
+        return self
+
+
+class JournalArgs(Closed):
+    """`journal`: entries of the journal with their proofs."""
+
+    action: ClassVar[Action] = Action.JOURNAL
+
+    query: AuditQuery = Field(default=AuditQuery(), strict=False)
+
+
+CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs | JournalArgs | ModeArgs
 
 _ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_args(CommandArgs)}
 
@@ -193,6 +222,8 @@ def cameras_of(args: CommandArgs) -> tuple[str, ...]:
             return (args.camera,)
         case HoldArgs():
             return args.cameras or (ALL_CAMERAS,)
+        case ModeArgs():
+            return (args.camera or ALL_CAMERAS,)
         case HoldEndArgs():
             return (ALL_CAMERAS,)  # the door does not know which ones the hold keeps
     return ()

@@ -46,6 +46,8 @@ class JournalKind(StrEnum):
     DELETION = "deletion"
     ROSTER = "roster"
     """A roster was installed, or refused (`docs/roster.md`)."""
+    MODE = "mode"
+    """Another mode began (`docs/modes.md`)."""
     CLOCK = "clock"
     """Somebody set the node's clock."""
     SEGMENTS = "segments"

@@ -11,7 +11,7 @@ _NATURE = {
     AlarmNature.LEFT: ("Вихід із зони", "Zone left"),
     AlarmNature.LOITERING: ("Тривале перебування", "Loitering"),
     AlarmNature.RUNNING: ("Біг", "Running"),
-    AlarmNature.CROWDING: ("Скупчення", "Crowd"),
+    AlarmNature.CROWD: ("Скупчення", "Crowd"),
     AlarmNature.OBJECT_LEFT: ("Залишено предмет", "Object left"),
     AlarmNature.OBJECT_TAKEN: ("Зник предмет", "Object taken"),
     AlarmNature.LOST: ("Камеру втрачено", "Camera lost"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import logging
 import re
@@ -18,6 +19,7 @@ from edge_agent.clock import US, Clock
 from edge_agent.config import WRITE_ONLY, Config
 from edge_agent.errors import ArchiveError, EdgeError, NotFoundError, UsageError
 from edge_agent.model import CameraId, Interval
+from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.command import (
     MAX_TOKEN_BYTES,
     ClockConfirmArgs,
@@ -26,13 +28,17 @@ from edge_agent.trust.command import (
     HoldArgs,
     HoldEndArgs,
     HoldsArgs,
+    JournalArgs,
+    ModeArgs,
 )
 from edge_agent.trust.door import Admitted, Door
+from edge_agent.trust.journal_log import BrokenJournalError
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
 
 _log = logging.getLogger(__name__)
@@ -54,8 +60,10 @@ class Commands:
         exports: Exports,
         holds: HoldOrders,
         clock_orders: ClockOrders,
+        modes: ModeOrders,
         health: Callable[[], Health],
         has_footage: Callable[[CameraId, Interval], bool],
+        audit: Callable[[AuditQuery], bytes],
         broadcast: Answer,
         clock: Clock,
     ) -> None:
@@ -64,8 +72,10 @@ class Commands:
         self._exports = exports
         self._holds = holds
         self._clock_orders = clock_orders
+        self._modes = modes
         self._health = health
         self._has_footage = has_footage
+        self._audit = audit
         self._broadcast = broadcast
         self._clock = clock
         self._listening: dict[str, Answer] = {}
@@ -79,7 +89,8 @@ class Commands:
         except CommandRefusedError as refusal:
             if refusal.command is not None or self._may_answer_stranger():
                 request = refusal.command.nonce if refusal.command else claimed_nonce(token)
-                answer(self._reply(request, "refused", refusal.code, words.refused(refusal.code, str(refusal))))
+                reply = self._reply(request, "refused", refusal.code, words.refused(refusal.code, str(refusal)))
+                answer(reply.model_copy(update={"command_sha256": hashlib.sha256(token).hexdigest()}))
             return
         nonce = admitted.command.nonce
         try:
@@ -90,6 +101,10 @@ class Commands:
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
+                case ModeArgs() as args:
+                    self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
+                case JournalArgs(query=query):
+                    self._carried_out(admitted, self._told_journal(query), answer)
                 case _:
                     self._status(admitted, answer)
         except EdgeError as error:
@@ -118,6 +133,10 @@ class Commands:
         self._note(admitted, True, "told")
         result = health.model_dump(mode="json")
         answer(self._reply(admitted.command.nonce, "done", "status", words.status_given(), result))
+
+    def _told_journal(self, query: AuditQuery) -> Done:
+        """The page as it was signed: who asked verifies it himself, and can hand it on."""
+        return Done(words.journal_told(), {"page": self._audit(query).decode()})
 
     def _carried_out(self, admitted: Admitted, done: Done, answer: Answer) -> None:
         self._note(admitted, True, done.said.en)
@@ -171,6 +190,7 @@ class Commands:
         return Reply(
             at_us=self._clock.utc_us(),
             request_id=request,
+            node=self._config.audience,
             state=ReplyState(state),
             code=code,
             words=said,
@@ -196,6 +216,8 @@ def _code(error: EdgeError) -> str:
     match error:
         case NotFoundError():
             return "not_found"
+        case BrokenJournalError():
+            return "journal_broken"
         case UsageError():
             return "bad_request"
         case _:

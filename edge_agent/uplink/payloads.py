@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
 
 from edge_agent.messages import finite
@@ -26,8 +27,10 @@ from edge_agent.model import (
     Kind,
     NodeAlarm,
     Pace,
+    Severity,
     Side,
 )
+from edge_agent.trust.reply import signed
 from edge_agent.uplink.alarm_words import alarm_sentence
 from edge_agent.uplink.topics import Topics
 
@@ -132,6 +135,22 @@ class Promise(_Payload):
     text: Words
 
 
+class ModeReport(_Payload):
+    """Which mode there is (`docs/modes.md`)."""
+
+    mode: Slug
+    name: Text = ""
+    severity: Severity
+    """Of alarms that no rule of the mode excepts."""
+    record: bool = True
+    since_us: Us
+    until_us: Us | None = None
+    """The next change; None when none is in sight."""
+    set_by: Text = ""
+    """Who set it; empty when the programme did."""
+    reason: Text = ""
+
+
 class CameraReport(_Payload):
     """One camera, as far as the node knows."""
 
@@ -152,6 +171,10 @@ class CameraReport(_Payload):
     clock_drift_ppm: Signed | None = None
     clock_warning: Words | None = None
     """What is wrong with the camera's clock, when something is."""
+    mode: ModeReport | None = None
+    """None from nodes that know no modes."""
+    silent_alarms: Count = 0
+    """Since the mode began or the agent started."""
 
 
 class CameraMessage(_Message):
@@ -159,6 +182,14 @@ class CameraMessage(_Message):
 
     camera: Slug
     report: CameraReport
+
+
+class ModeMessage(_Message):
+    """A mode of the node, or of one of its cameras, sent at every change."""
+
+    camera: Slug | None = None
+    report: ModeReport
+    text: Words
 
 
 class Undelivered(_Payload):
@@ -202,6 +233,8 @@ class Health(_Message):
     """Whether the node's clock follows a time server; None from nodes that do not tell."""
     checkpoint: Annotated[str, Field(max_length=8192, pattern=_CLEAN_LINES)] | None = None
     """The newest signed root of the node's journal (`docs/journal.md`), to be kept; None when there is none."""
+    mode: ModeReport | None = None
+    """The node's; each camera has its own beside it."""
     cameras: Annotated[dict[Slug, CameraReport], Field(max_length=MAX_CAMERAS)]
 
 
@@ -235,6 +268,7 @@ class AlarmMessage(AnyAlarm):
     camera: Slug
     camera_name: Text
     nature: AlarmNature
+    severity: Severity = Severity.WARNING
     zone: Text | None = None
     box: BoxPart | None = None
     direction_deg: Degrees | None = None
@@ -274,12 +308,18 @@ class Reply(_Message):
     """How a command fares; the last one has a final state."""
 
     request_id: Id
+    node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}/[a-z0-9][a-z0-9_-]{0,31}$")] | None = None
+    """`<site>/<node>` that answers."""
+    command_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of a refusal: what was refused, byte for byte; anybody can send a node rubbish under another's request id."""
     state: ReplyState
     code: Code
     """For programs: the same whatever the words."""
     words: Words
     progress: Part | None = None
     result: Annotated[dict[str, JsonValue], Field(max_length=64), AfterValidator(finite)] | None = None
+    signature: Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    """The node's own, over all bytes before it (`trust/reply.py`); the last member of the object."""
 
 
 P = TypeVar("P", bound=_Payload)
@@ -291,12 +331,19 @@ TYPES: dict[str, type[_Message]] = {
     "alarm": AlarmMessage,
     "node_alarm": NodeAlarmMessage,
     "reply": Reply,
+    "mode": ModeMessage,
 }
 
 
 def encode(payload: BaseModel) -> bytes:
     """Compact UTF-8 JSON."""
     return payload.model_dump_json().encode()
+
+
+def encode_reply(reply: Reply, key: Ed25519PrivateKey | None) -> bytes:
+    """With the node's signature; without `key`, a node that has lost it, unsigned."""
+    body = reply.model_dump_json(exclude={"signature"}).encode()
+    return signed(body, key) if key else body
 
 
 def decode(kind: type[P], payload: bytes) -> P:
@@ -331,6 +378,7 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         camera=alarm.camera,
         camera_name=shown(name),
         nature=alarm.nature,
+        severity=alarm.severity,
         phase=alarm.phase,
         started_us=alarm.started_us,
         zone=alarm.zone,

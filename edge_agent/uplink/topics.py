@@ -25,6 +25,7 @@ class TopicKind(StrEnum):
     PICTURE = "picture"
     COMMAND = "command"
     REPLY = "reply"
+    MODE = "mode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,10 @@ class Topics:
     def alarm(self, camera: str) -> str:
         return f"{self.base}/alarm/{_slug('camera', camera)}"
 
+    def mode(self, camera: str | None = None) -> str:
+        """Of a camera, or of the node."""
+        return f"{self.base}/mode" if camera is None else f"{self.base}/mode/{_slug('camera', camera)}"
+
     def picture(self, camera: str, alarm_id: str) -> str:
         return f"{self.alarm(camera)}/{_id('alarm', alarm_id)}/picture"
 
@@ -97,11 +102,11 @@ def parse(topic: str) -> Address:
         raise ValueError(f"not a topic of ours: {topic!r}")
     node = Topics(parts[1], parts[2])
     match parts[3:]:
-        case ["status" | "health" | "command" as name]:
+        case ["status" | "health" | "command" | "mode" as name]:
             return Address(TopicKind(name), node.site, node.node)
         case ["alarm"]:
             return Address(TopicKind.NODE_ALARM, node.site, node.node)
-        case ["camera" | "alarm" as name, camera]:
+        case ["camera" | "alarm" | "mode" as name, camera]:
             return Address(TopicKind(name), node.site, node.node, camera=_slug("camera", camera))
         case ["alarm", camera, alarm_id, "picture"]:
             address = _slug("camera", camera), _id("alarm", alarm_id)
@@ -119,6 +124,8 @@ def subscription(kind: TopicKind, site: str | None = None, node: str | None = No
             return f"{base}/{kind}"
         case TopicKind.NODE_ALARM:
             return f"{base}/alarm"
+        case TopicKind.MODE:
+            return f"{base}/mode/#"  # the node's own, too
         case TopicKind.CAMERA | TopicKind.ALARM | TopicKind.REPLY:
             return f"{base}/{kind}/+"
         case TopicKind.PICTURE:

@@ -37,6 +37,10 @@ def status_given() -> Words:
     return Words(uk="Стан вузла", en="The node's state")
 
 
+def journal_told() -> Words:
+    return Words(uk="Записи журналу з доказами", en="Entries of the journal, with their proofs")
+
+
 def release_accepted(ahead: int) -> Words:
     if ahead:
         return Words(uk=f"Прийнято, у черзі попереду: {ahead}", en=f"Accepted; {ahead} before it in the queue")
