@@ -213,6 +213,11 @@ class AlarmNature(StrEnum):
     TURNED = "turned"
     FROZEN = "frozen"
 
+    @property
+    def of_the_camera(self) -> bool:
+        """The camera itself is lost or tampered with: no mode silences that."""
+        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen"}
+
 
 class Side(StrEnum):
     """A side of a line, as seen along it from its first point to its last."""
@@ -246,11 +251,6 @@ class Approach(StrEnum):
 
     APPROACHING = "approaching"
     LEAVING = "leaving"
-
-    @property
-    def of_the_camera(self) -> bool:
-        """The camera itself is lost or tampered with: no mode silences that."""
-        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen"}
 
 
 class Severity(StrEnum):

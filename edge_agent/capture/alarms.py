@@ -28,10 +28,6 @@ DIRECTION_WAY = 0.1
 """A direction is told once a thing went this far, in heights of the picture."""
 PATH_POINTS = 16
 """A path is told with at most so many."""
-TROUBLES = frozenset(
-    {AlarmNature.COVERED, AlarmNature.BLINDED, AlarmNature.DEFOCUSED, AlarmNature.TURNED, AlarmNature.FROZEN}
-)
-"""Natures that are about the camera itself."""
 
 
 @dataclass(frozen=True, slots=True)
