@@ -202,7 +202,10 @@ class Watch(Section):
     enabled: bool = True
     fps: float = Field(5, gt=0, le=30)
     min_area: float = Field(0.002, gt=0, lt=1, description="smallest thing that counts, as a part of the picture")
-    zone: tuple[Zone, ...] = Field((), description="without zones and lines the whole picture is watched for motion")
+    whole: tuple[ZoneNature, ...] | None = Field(
+        None, description='what is watched for in the whole picture; ["motion"] where there are no zones'
+    )
+    zone: tuple[Zone, ...] = ()
     line: tuple[Line, ...] = ()
     tampering: tuple[Tampering, ...] = Field(
         ("covered", "blinded", "defocused", "turned", "frozen"), description="what is noticed about the camera itself"

@@ -33,6 +33,7 @@ def watched(camera: Camera, password: str | None = None) -> WatchedCamera:
             )
             for zone in watch.zone
         ),
+        whole=None if watch.whole is None else tuple(map(AlarmNature, watch.whole)),
         lines=tuple(Line(line.id, line.points, Side(line.side) if line.side else None) for line in watch.line),
         tampering=tuple(map(AlarmNature, watch.tampering)),
         bearing_deg=watch.bearing_deg,

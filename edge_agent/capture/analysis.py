@@ -99,10 +99,10 @@ class Analysis:
         size = (luma.shape[1], luma.shape[0])
         if self._detector is None or self._alarms is None or self._detector.size != size:
             ended = self.close(now)
-            outlines = any(_OBJECTS & set(zone.natures) for zone in self._camera.zones)
+            outlines = any(_OBJECTS & set(zone.natures) for zone in self._camera.regions)
             self._detector = MotionDetector(size, self._camera.min_area, outlines=outlines)
             view = _view(self._camera, size[0] / size[1])
-            self._alarms = Alarms(self._camera.id, self._camera.zones, view, self._new_id, self._camera.lines)
+            self._alarms = Alarms(self._camera.id, self._camera.regions, view, self._new_id, self._camera.lines)
             self._before_s = now.s
         elapsed_s = max(0.0, now.s - self._before_s)
         self._before_s = now.s

@@ -24,7 +24,6 @@ HELD_MOST_S = 300.0
 LINK_S = 8.0
 """Who is lost from sight is the one who appears near that place within this time."""
 OBJECT_OUTLINE = 0.1
-WHOLE = Region("", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,8 @@ class _Stay:
 class _Zone:
     """One zone and what is remembered of who is in it."""
 
-    def __init__(self, region: Region, place: str | None, view: View) -> None:
-        self.region, self.place, self._view = region, place, view
+    def __init__(self, region: Region, view: View) -> None:
+        self.region, self._view = region, view
         self._area = area(region.polygon)
         self._presence: dict[int, _Presence] = {}
         self._stays: list[_Stay] = []
@@ -96,7 +95,7 @@ class _Zone:
             else:
                 things = self._rules[nature](now_s, inside, moving)
             if things:
-                found.append(Happening(nature, self.place, tuple(things)))
+                found.append(Happening(nature, self.region.zone, tuple(things)))
         return found
 
     def _motion(self, _now_s: float, inside: list[Track], moving: list[Track]) -> list[Track]:
@@ -199,13 +198,11 @@ class _Zone:
 
 
 class Natures:
-    """One camera's zones and lines; without any, the whole picture is a zone that is watched for motion."""
+    """One camera's zones and lines."""
 
     def __init__(self, regions: Sequence[Region], lines: Sequence[Line], view: View) -> None:
         self._view = view
-        self._zones = [_Zone(region, region.zone, view) for region in regions]
-        if not regions and not lines:
-            self._zones = [_Zone(WHOLE, None, view)]
+        self._zones = [_Zone(region, view) for region in regions]
         self._lines = [(line, dict[int, Point]()) for line in lines]
         self._known: dict[int, Track] = {}
 

@@ -20,7 +20,8 @@ OVERLAP = 0.5
 class Region:
     """A zone, what is watched for in it, and when that is so."""
 
-    zone: str
+    zone: str | None
+    """None: the whole picture."""
     polygon: tuple[Point, ...]
     natures: tuple[AlarmNature, ...] = (AlarmNature.MOTION,)
     loiter_s: float = 60.0
@@ -33,6 +34,10 @@ class Region:
     def holds(self, box: Box) -> bool:
         foot = (box.x + box.width / 2, min(box.y + box.height, 0.999))
         return contains(self.polygon, foot) or overlap(self.polygon, box) >= OVERLAP
+
+
+PICTURE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+"""All of it, as a polygon."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_agent.capture.alarms import QUIET_S, Alarms, Decision
 from edge_agent.capture.calibration import View
-from edge_agent.capture.regions import Region, contains, overlap
+from edge_agent.capture.regions import PICTURE, Region, contains, overlap
 from edge_agent.capture.tracks import Blob, Instant, Tracker
 from edge_agent.clock import US
 from edge_agent.model import AlarmPhase, Box, CameraId
@@ -41,7 +41,7 @@ def played(alarms: Alarms, pictures: Iterable[list[Box]], begin_s: float = 100.0
 
 def desk(*regions: Region) -> Alarms:
     numbers = itertools.count()
-    return Alarms(CameraId("gate"), regions, View(16 / 9), lambda: f"id-{next(numbers)}")
+    return Alarms(CameraId("gate"), regions or (Region(None, PICTURE),), View(16 / 9), lambda: f"id-{next(numbers)}")
 
 
 def quiet(seconds: float = 10.0) -> list[list[Box]]:
