@@ -131,7 +131,7 @@ class MotionDetector:
             return []
         mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
-        things = self._things(mask, now, usual, noise)
+        things = self._things(mask, now, usual, noise, known)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
         return things
 
@@ -193,15 +193,19 @@ class MotionDetector:
 
         around: Luma = cv2.dilate(mask, self._neighbours)  # type: ignore[assignment]
         cv2.accumulateWeighted(now, usual, weight(self._is.usual_s), mask=cv2.bitwise_not(around))
-        if cv2.countNonZero(around):
-            still = np.where(cv2.absdiff(now, self._before) < max(3.0, 3 * noise), around, 0).astype(np.uint8)
-            cv2.accumulateWeighted(now, usual, weight(self._is.stopped_s), mask=still)
-            cv2.accumulateWeighted(now, usual, weight(self._is.moving_s), mask=cv2.subtract(around, still))
         strange = np.minimum(strange, 40)
         rising: Luma = cv2.compare(strange, self._unrest, cv2.CMP_GT)  # type: ignore[assignment]
         falling = cv2.bitwise_not(rising)
-        for box in known:
-            left, top, right, bottom = self._pixels(box)
+        boxes = [self._pixels(box) for box in known]
+        if cv2.countNonZero(around):
+            still = np.where(cv2.absdiff(now, self._before) < max(3.0, 3 * noise), around, 0).astype(np.uint8)
+            # What stands still is not restless, however strange it is: it would hide itself.
+            rising[still > 0] = 0
+            for left, top, right, bottom in boxes:
+                still[top:bottom, left:right] = 0
+            cv2.accumulateWeighted(now, usual, weight(self._is.stopped_s), mask=still)
+            cv2.accumulateWeighted(now, usual, weight(self._is.moving_s), mask=cv2.subtract(around, still))
+        for left, top, right, bottom in boxes:
             rising[top:bottom, left:right] = 0
         # Soon after the start little is known yet: what moves to and fro then is learnt sooner.
         restless_s = min(self._is.restless_s, self._seen_s / 3)
@@ -218,18 +222,20 @@ class MotionDetector:
             math.ceil((box.y + box.height) * height) + 2,
         )
 
-    def _things(self, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> list[Blob]:
+    def _things(self, mask: Luma, now: _Plane, usual: _Plane, noise: float, known: Sequence[Box]) -> list[Blob]:
         """What is there; what is only lit otherwise is taken out of the mask and learnt at once."""
         things: list[Blob] = []
         for piece in self._blobs(mask):
-            if self._only_lit(piece, mask, now, usual, noise):
+            box = self._box(piece)
+            # A thing that is known is none of light, though it looks so once the model has learnt it in part.
+            if not any(_alike(box, one) for one in known) and self._only_lit(piece, mask, now, usual, noise):
                 rows, columns = slice(piece.top, piece.bottom), slice(piece.left, piece.right)
                 # The patch is learnt as a whole: parts of it would be taken for things of their own.
                 cv2.accumulateWeighted(now[rows, columns], usual[rows, columns], self._is.lit_weight)
                 mask[rows, columns] = 0
             else:
                 outline = self._outline(piece, mask, now, usual) if self._outlines else 0.0
-                things.append(Blob(self._box(piece), outline))
+                things.append(Blob(box, outline))
         return things
 
     def _only_lit(self, piece: _Piece, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> bool:
@@ -325,6 +331,14 @@ def _joined(pieces: list[_Piece], x: float, y: float) -> list[_Piece]:
                 grown = grown.with_(other)
         whole.append(grown)
     return whole
+
+
+def _alike(a: Box, b: Box) -> bool:
+    """Whether two boxes share most of what they cover."""
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    common = max(0.0, width) * max(0.0, height)
+    return common > 0.5 * (a.width * a.height + b.width * b.height - common)
 
 
 _GREEN, _WHITE, _BLACK, _AMBER = (60, 220, 60), (255, 255, 255), (0, 0, 0), (0, 190, 255)

@@ -24,6 +24,10 @@ LEAST_SPAN_S = 0.35
 """… and over no less than this."""
 EDGE = 0.01
 """A box nearer to the picture's edge may be cut by it."""
+FAST = 0.9
+"""Heights of the picture a second that a thing may come in with."""
+FLIES = 0.45
+"""What is faster than so many heights of the picture a second is looked at once more."""
 _FITTED = 12
 """Sightings that a direction is fitted to: the pairs of more would only cost."""
 LEAST_WAY = 0.02
@@ -136,7 +140,7 @@ class Track:
     def moves(self, least_seen: int) -> bool:
         """It has lately gone some way, straight rather than to and fro, and was there most of the time."""
         recent = self._window(WINDOW_S)
-        if self.seen < least_seen or self.seen < 0.6 * self.pictures:
+        if self.seen < least_seen or self.seen < 0.6 * self.pictures or self.pictures > self.seen < 4:
             return False
         if len(recent) < 2 or recent[-1].at_s - recent[0].at_s < LEAST_SPAN_S:
             return False
@@ -146,6 +150,8 @@ class Track:
         # A large thing's box trembles more than a small one's.
         extent = (abs(dx) * self.box.width * self._aspect + abs(dy) * self.box.height) / way if way else 0.0
         straight = 0.8 if len(recent) < 5 else 0.6
+        if way > FLIES * (recent[-1].at_s - recent[0].at_s) and (self.seen < least_seen + 1 or way < 0.85 * walked):
+            return False  # insects cross the picture like this, and turn
         return way >= max(LEAST_WAY, 0.15 * extent) and way >= straight * walked and self._whole(recent, way)
 
     def _whole(self, recent: list[Sighting], way: float) -> bool:
@@ -160,7 +166,8 @@ class Track:
         ):
             if low * high > 0:
                 along += (min(abs(low), abs(high)) * scale) ** 2
-        return math.sqrt(along) >= 0.25 * way or (last.width > 1.2 * first.width and last.height > 1.2 * first.height)
+        comes = len(recent) >= 5 and last.width > 1.2 * first.width and last.height > 1.2 * first.height
+        return math.sqrt(along) >= 0.25 * way or comes
 
     def velocity(self) -> tuple[float, float, float]:
         """(to the right, down, seconds it was watched for), in heights of the picture a second, over the last 3 s.
@@ -270,6 +277,9 @@ class Tracker:
         away = math.hypot((box.x + box.width / 2 - x) * self._aspect, box.y + box.height / 2 - y)
         reach = 0.35 * math.hypot(was.width * self._aspect, was.height) + min(0.5, 0.3 * max(elapsed_s, 0.1))
         small, large = sorted((was.width * was.height, box.width * box.height))
+        if track.seen == 1 and small > 0.5 * large:
+            # How fast a new thing is, isn't known yet: a cyclist is three times as far as a walker.
+            reach += min(0.3, FAST * elapsed_s)
         # Things don't become another size at once: what does is rather another thing, or rain.
         unlike = 0.1 * math.log(max(large, 1e-9) / max(small, 1e-9))
         return away / reach + unlike
