@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.capture.alarms import Region
+from edge_agent.capture.regions import Region
 from edge_agent.capture.decoder import Picture
 from edge_agent.capture.footage import recorded
 from edge_agent.capture.tuning import GAP_S, Episode, Verdict, Watching, compare, episodes
