@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,10 +19,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from edge_agent.errors import EdgeError
 from edge_agent.model import CameraId, PersonId
+from edge_agent.modes.sections import ModeEntry, ProgrammeEntry, mistakes_of, plan_of
+from edge_agent.modes.severity import Plan
 from edge_agent.toml_file import Mistake, PathSection, Section, load_toml, resolve_path
 from edge_agent.trust.age import Recipient
 from edge_agent.trust.keys import parse_public_key
+from edge_agent.trust.note import NoteKey, SignatureKind, parse_note_key
 from edge_agent.trust.policy import Person, Role
+from edge_agent.trust.witnessed import MAX_WITNESSES
 
 MAX_SOCKET_PATH = 100
 WRITE_ONLY = (
@@ -71,6 +76,17 @@ def _public_key(text: str) -> str:
         parse_public_key(text)
     except EdgeError as error:
         raise ValueError(f"an Ed25519 public key as `edge-desk keys new` prints it ({error})") from error
+    return text
+
+
+def witness_key(text: str) -> str:
+    """A witness's C2SP verifier key as it is; ValueError says what it must be."""
+    try:
+        key = parse_note_key(text)
+    except EdgeError as error:
+        raise ValueError(f"a witness's verifier key as `edge-desk witness key` prints it ({error})") from error
+    if key.kind is not SignatureKind.COSIGNATURE:
+        raise ValueError("the verifier key of a witness, not of a node's journal")
     return text
 
 
@@ -186,6 +202,7 @@ class Camera(PathSection):
     audio: bool = Field(False, description="sound is recorded only when asked for")
     keep_days: Days | None = Field(None, description="how long this camera's recordings are kept; [retention] days")
     watch: Watch = Watch()
+    programme: ProgrammeEntry | None = Field(None, description="its own; the node's when not given")
 
     @property
     def camera_id(self) -> CameraId:
@@ -265,6 +282,14 @@ class PersonEntry(Section):
         )
 
 
+class WitnessEntry(Section):
+    """Somebody who cosigns the journal's checkpoints."""
+
+    key: Annotated[str, AfterValidator(witness_key)] = Field(
+        description="C2SP verifier key, as `edge-desk witness key` prints it"
+    )
+
+
 class Trust(Section):
     """Whom the node believes about people."""
 
@@ -292,6 +317,18 @@ class Config(Section):
     target: tuple[Target, ...] = ()
     person: tuple[PersonEntry, ...] = ()
     trust: Trust = Trust()
+    witness: tuple[WitnessEntry, ...] = Field((), max_length=MAX_WITNESSES)
+    mode: tuple[ModeEntry, ...] = Field((), max_length=64)
+    programme: ProgrammeEntry = Field(ProgrammeEntry(), description="which mode there is when")
+
+    @property
+    def plan(self) -> Plan:
+        """The modes and programmes (`docs/modes.md`)."""
+        return plan_of(self.mode, self.programme, _programmes(self), self.language)
+
+    @property
+    def witnesses(self) -> tuple[NoteKey, ...]:
+        return tuple(parse_note_key(entry.key) for entry in self.witness)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -337,13 +374,13 @@ class Config(Section):
     def camera_named(self, camera_id: str) -> Camera | None:
         return next((camera for camera in self.camera if camera.id == camera_id), None)
 
-    def target_named(self, name: str) -> FolderTarget | S3Target | None:
+    def target_named(self, name: str | None) -> FolderTarget | S3Target | None:
         return next((target for target in self.target if target.name == name), None)
 
 
 def load(path: Path) -> Config:
     """Read and check a configuration, the files it names included; ConfigFileError lists all that is wrong."""
-    return load_toml(Config, path, _resolved, lambda config: [*_too_long(config), *_nested(config)])
+    return load_toml(Config, path, _resolved, lambda config: [*_too_long(config), *_nested(config), *_of_modes(config)])
 
 
 def schema() -> dict[str, Any]:
@@ -373,6 +410,15 @@ def _too_long(config: Config) -> list[Mistake]:
     if len(os.fsencode(config.socket_path)) <= MAX_SOCKET_PATH:
         return []
     return [Mistake("socket", f'"{config.socket_path}"', f"a path of at most {MAX_SOCKET_PATH} bytes: set `socket`")]
+
+
+def _programmes(config: Config) -> dict[CameraId, ProgrammeEntry | None]:
+    return {camera.camera_id: camera.programme for camera in config.camera}
+
+
+def _of_modes(config: Config) -> Iterator[Mistake]:
+    zones = {camera.camera_id: [zone.id for zone in camera.watch.zone] for camera in config.camera}
+    return mistakes_of(config.mode, config.programme, _programmes(config), zones)
 
 
 def _nested(config: Config) -> list[Mistake]:

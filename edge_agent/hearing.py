@@ -22,6 +22,7 @@ from edge_agent.messages import (
     SegmentOpened,
 )
 from edge_agent.model import CameraFault, CameraState, GapCause
+from edge_agent.modes.loudness import Loudness
 from edge_agent.reports import Reports
 from edge_agent.upkeep import Upkeep
 from edge_agent.workers import RECORDER, WATCHER
@@ -39,12 +40,13 @@ class Hearing:
         cameras: Cameras,
         upkeep: Upkeep,
         reports: Reports,
+        loudness: Loudness,
         gap_notes: GapNotes,
         clock: Clock,
     ) -> None:
         self._config, self._ledger, self._cameras = config, ledger, cameras
         self._upkeep, self._reports, self._clock = upkeep, reports, clock
-        self._gap_notes = gap_notes
+        self._loudness, self._gap_notes = loudness, gap_notes
 
     def hear_recorder(self, message: object) -> None:
         """Files that begin and end, and how the cameras are."""
@@ -70,7 +72,7 @@ class Hearing:
                     cause = message.fault.gap_cause if message.fault else GapCause.CAMERA
                     self._ledger.lost(camera, Loss(cause, message.detail))
                 for alarm in self._cameras.recorder_says(message):
-                    self._reports.tell_alarm(alarm)
+                    self._loudness.hear(alarm)
                 self._reports.tell_camera(camera)
             case DiskChanged(disk=disk, words=words):
                 self._upkeep.disk_changed(disk, words)
@@ -84,7 +86,7 @@ class Hearing:
         match message:
             case AlarmRaised(alarm=alarm):
                 self._cameras.watcher_alarms(alarm)
-                self._reports.tell_alarm(alarm)
+                self._loudness.hear(alarm)
             case CameraChanged():
                 self._cameras.watcher_says(message)
 
@@ -99,7 +101,7 @@ class Hearing:
     def watcher_ended(self) -> None:
         """The alarms that it can no longer end are ended."""
         for alarm in self._cameras.watcher_died(self._clock.utc_us()):
-            self._reports.tell_alarm(alarm)
+            self._loudness.hear(alarm)
 
     def last_words(self, heard: Heard) -> None:
         """While the children stop: the ends of the recorder's files and of the watcher's alarms."""

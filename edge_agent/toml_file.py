@@ -251,7 +251,7 @@ def _place(raw: Any, location: tuple[int | str, ...]) -> str:
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    known = list(_section(model, location).model_fields)
+    known = [field.alias or name for name, field in _section(model, location).model_fields.items()]
     near = difflib.get_close_matches(str(location[-1]), known, 1)
     return f"{', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else "")
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from edge_agent.clock import US
 from edge_agent.errors import UsageError
 
-_DAYS = {"today": 0, "сьогодні": 0, "yesterday": -1, "вчора": -1}
+_DAYS = {"today": 0, "сьогодні": 0, "yesterday": -1, "вчора": -1, "tomorrow": 1, "завтра": 1}
 _NOW = {"now", "зараз"}
 _UNITS = {
     "d": 86400,
@@ -79,6 +79,17 @@ def parse_when(text: str, zone: ZoneInfo, now_us: int) -> int:
     return at_us
 
 
+def parse_until(text: str, zone: ZoneInfo, now_us: int) -> int:
+    """As `parse_when`, but in the future: "08:00" is the next time it is 08:00."""
+    at_us = parse_when(text, zone, now_us)
+    if at_us <= now_us and re.fullmatch(_TIME, text.strip()):
+        tomorrow = from_us(now_us, zone).date() + timedelta(days=1)
+        at_us = parse_when(f"{tomorrow} {text.strip()}", zone, now_us)
+    if at_us <= now_us:
+        raise UsageError(f'"{text}" is over: say an end that is still to come')
+    return at_us
+
+
 def to_us(moment: datetime) -> int:
     """Exact UTC microseconds of an aware datetime."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
@@ -132,5 +143,5 @@ def _day(fields: dict[str, str | None], today: date, text: str) -> date:
             raise UsageError(f'"{text}" is not a time; say for example {_EXAMPLES}')
         return today
     if word.lower() not in _DAYS:
-        raise UsageError(f'"{word}" is not a day; say a date, today or yesterday')
+        raise UsageError(f'"{word}" is not a day; say a date, today, yesterday or tomorrow')
     return today + timedelta(days=_DAYS[word.lower()])

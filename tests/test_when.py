@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import US
 from edge_agent.errors import UsageError
-from edge_agent.when import from_us, iso_utc, parse_duration, parse_when, spoken, to_us
+from edge_agent.when import from_us, iso_utc, parse_duration, parse_until, parse_when, spoken, to_us
 
 KYIV = ZoneInfo("Europe/Kyiv")
 NOW = to_us(datetime(2026, 11, 22, 12, 0, tzinfo=UTC))
@@ -34,6 +34,8 @@ NOW = to_us(datetime(2026, 11, 22, 12, 0, tzinfo=UTC))
         ("15m ago", "2026-11-22T11:45:00.000000Z"),
         ("15 хв тому", "2026-11-22T11:45:00.000000Z"),
         ("-1h30m", "2026-11-22T10:30:00.000000Z"),
+        ("tomorrow 08:00", "2026-11-23T06:00:00.000000Z"),
+        ("завтра", "2026-11-22T22:00:00.000000Z"),
         ("now", "2026-11-22T12:00:00.000000Z"),
         ("2026-10-25 03:30 +0300", "2026-10-25T00:30:00.000000Z"),
     ],
@@ -93,3 +95,22 @@ def test_a_length_beyond_all_numbers_is_a_usage_error(said: str) -> None:
 def test_times_that_no_calendar_here_can_show_are_refused(said: str) -> None:
     with pytest.raises(UsageError, match="from 1970 to 9998"):
         parse_when(said, KYIV, NOW)
+
+
+@pytest.mark.parametrize(
+    ("said", "utc"),
+    [
+        ("08:00", "2026-11-23T06:00:00.000000Z"),
+        ("14:00", "2026-11-23T12:00:00.000000Z"),
+        ("14:01", "2026-11-22T12:01:00.000000Z"),
+        ("tomorrow 16:00", "2026-11-23T14:00:00.000000Z"),
+    ],
+)
+def test_an_end_is_the_next_time_it_is_so(said: str, utc: str) -> None:
+    assert iso_utc(parse_until(said, KYIV, NOW)) == utc
+
+
+@pytest.mark.parametrize("said", ["now", "yesterday 22:00", "2026-11-22 10:00", "5m ago"])
+def test_an_end_that_is_over_is_none(said: str) -> None:
+    with pytest.raises(UsageError, match="over"):
+        parse_until(said, KYIV, NOW)

@@ -78,7 +78,8 @@ class PictureAssembler:
         self._fragment_bytes = 0
         """What was gathered before it."""
         self._fragment_means = 0
-        self._middle = b""
+        self.middle = b""
+        """How the payload begins of a packet that only carries on the NAL unit being put together; b"" when none is."""
         self._picture_end = 0
         """Where in `_parts` the last slice ends; 0 when there is none."""
         self._ticks = 0
@@ -96,6 +97,21 @@ class PictureAssembler:
     def put(self, packet: RtpPacket, ticks: int, lost: int, arrival: Arrival) -> list[AccessUnit]:
         """Take the next packet, before which `lost` are missing; gives the access units that this completes."""
         done: list[AccessUnit] = []
+        self.take(packet.data, packet.start, packet.end, packet.marker, ticks, lost, arrival, done)
+        return done
+
+    def take(
+        self,
+        data: bytes,
+        start: int,
+        end: int,
+        marker: bool,
+        ticks: int,
+        lost: int,
+        arrival: Arrival,
+        done: list[AccessUnit],
+    ) -> None:
+        """As `put`, of a packet whose payload is `data[start:end]`; what is complete is added to `done`."""
         if lost:
             self._drop_fragment()
             if self._parts and not self._marked:
@@ -115,29 +131,23 @@ class PictureAssembler:
         elif self._marked or self._given == ticks:
             self._learn_marker(False)
         if self._skip == ticks:
-            return done
+            return
         self._arrival = arrival
-        if packet.end - packet.start > self._header:
+        if end - start > self._header:
             if self._hevc:
-                self._take_hevc(packet, done)
+                self._take_hevc(data, start, end, done)
             else:
-                self._take_h264(packet, done)
-        elif packet.end > packet.start:
+                self._take_h264(data, start, end, done)
+        elif end > start:
             self._damaged = True
-        self._marked = packet.marker
+        self._marked = marker
         if self._bytes > MAX_UNIT_BYTES or len(self._parts) > MAX_PARTS:
             self._skip = ticks
             self.damaged += 1
             self._clear()
-        elif packet.marker and self._picture_end and self._agreements >= _AGREEMENTS:
+        elif marker and self._picture_end and self._agreements >= _AGREEMENTS:
             self._given = ticks
             self._give(done)
-        return done
-
-    @property
-    def middle(self) -> bytes:
-        """How the payload begins of a packet that only carries on the NAL unit being put together; b"" when none is."""
-        return self._middle
 
     def carry_on(self, pieces: list[memoryview], size: int) -> None:
         """Take payloads of such packets, less their beginnings; `size` is their sum in bytes."""
@@ -153,8 +163,7 @@ class PictureAssembler:
 
     # ---- payloads
 
-    def _take_h264(self, packet: RtpPacket, done: list[AccessUnit]) -> None:
-        data, start, end = packet.data, packet.start, packet.end
+    def _take_h264(self, data: bytes, start: int, end: int, done: list[AccessUnit]) -> None:
         kind = data[start] & 0x1F
         if kind == _H264_FU_A:
             head = data[start + 1]
@@ -169,8 +178,7 @@ class PictureAssembler:
         else:
             self._damaged = True  # interleaved modes, which no camera was asked for
 
-    def _take_hevc(self, packet: RtpPacket, done: list[AccessUnit]) -> None:
-        data, start, end = packet.data, packet.start, packet.end
+    def _take_hevc(self, data: bytes, start: int, end: int, done: list[AccessUnit]) -> None:
         kind = data[start] >> 1 & 0x3F
         if kind == _HEVC_FU:
             head = data[start + 2]
@@ -202,7 +210,7 @@ class PictureAssembler:
         if means & _SLICE:
             self._before_slice(begins, done)
         self._fragment_at, self._fragment_bytes, self._fragment_means = len(self._parts), self._bytes, means
-        self._middle = middle
+        self.middle = middle
         self._parts += (b"", begins[: self._header])
         self._bytes += 4 + self._header
 
@@ -219,7 +227,7 @@ class PictureAssembler:
     def _end_fragment(self, at: int) -> None:
         self._parts[at] = (self._bytes - self._fragment_bytes - 4).to_bytes(4, "big")
         self._starts.append(at)
-        self._fragment_at, self._middle = None, b""
+        self._fragment_at, self.middle = None, b""
         self._after_unit(self._fragment_means, self._parts[at + 1])
 
     def _drop_fragment(self) -> None:
@@ -233,7 +241,7 @@ class PictureAssembler:
         else:
             del self._parts[at:]
             self._bytes = self._fragment_bytes
-            self._fragment_at, self._middle = None, b""
+            self._fragment_at, self.middle = None, b""
 
     # ---- units
 
@@ -317,7 +325,7 @@ class PictureAssembler:
     def _clear(self) -> None:
         self._parts, self._starts = [], []
         self._bytes = self._picture_end = 0
-        self._fragment_at, self._middle = None, b""
+        self._fragment_at, self.middle = None, b""
         self._keyframe = self._damaged = self._marked = self._complete_start = False
         self._sps = None
 

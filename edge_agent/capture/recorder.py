@@ -16,7 +16,7 @@ from edge_agent.capture.gate import Gate
 from edge_agent.capture.job import RECORDER_JOB, RecorderJob
 from edge_agent.capture.segment_writer import ArchivePlace
 from edge_agent.capture.sources import make_source
-from edge_agent.child import Outlet, run_child
+from edge_agent.child import Outlet, give_back_memory, run_child
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.messages import Progress
 from edge_agent.trust.age import Recipient
@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 PROGRESS_S = 1.0
 STATS_EVERY = 5
 """In beats of PROGRESS_S."""
+TRIM_EVERY = 20
+"""In beats."""
 ROUND_S = 0.2
 """Between two rounds of reading: how late a picture is known here, and what a kill costs beside the open fragment."""
 CLOSE_S = 3.5
@@ -53,6 +55,8 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
         if beat % STATS_EVERY == 0:
             for camera in cameras:
                 outlet.send(camera.stats())
+        if beat % TRIM_EVERY == 0:
+            give_back_memory()
         outlet.send(Progress(clock.utc_us(), outlet.dropped))
         if not writer.is_alive():
             raise RuntimeError("the writer ended")
@@ -87,7 +91,7 @@ def main() -> None:
 
     def parse(line: bytes) -> RecorderJob:
         job = RECORDER_JOB.parse(line)
-        gate.closed, gate.disks = job.wait, job.disks
+        gate.closed, gate.disks, gate.resting = job.wait, job.disks, dict(job.rest)
         return job
 
     run_child("recorder", parse, lambda job, outlet, stop: record(job, clock, outlet, stop, gate), gate.hear)

@@ -76,7 +76,8 @@ class Reception:
         self.received = 0
         self.lost = 0
         self.report: SenderReport | None = None
-        self._expected = 0
+        self.expected = 0
+        """The sequence number that comes next when nothing is lost."""
         self._cycles = 0
         self._ticks: int | None = None
         self._origin = 0
@@ -91,8 +92,8 @@ class Reception:
         sequence = packet.sequence
         if packet.ssrc != self.ssrc:
             self.ssrc = packet.ssrc
-            self._expected = sequence
-        missing = (sequence - self._expected) & 0xFFFF
+            self.expected = sequence
+        missing = (sequence - self.expected) & 0xFFFF
         if missing:
             if missing > 0x10000 - _RESTART:
                 return None
@@ -101,19 +102,14 @@ class Reception:
             self.lost += missing
         if sequence == 0xFFFF:
             self._cycles += 1
-        self._expected = (sequence + 1) & 0xFFFF
+        self.expected = (sequence + 1) & 0xFFFF
         self.received += 1
         return missing
 
-    @property
-    def expected(self) -> int:
-        """The sequence number that comes next when nothing is lost."""
-        return self._expected
-
     def took(self, count: int) -> None:
-        """So many packets came after the last one, in order and of its time."""
-        self._cycles += (self._expected + count) >> 16
-        self._expected = (self._expected + count) & 0xFFFF
+        """So many packets came after the last one, in order."""
+        self._cycles += (self.expected + count) >> 16
+        self.expected = (self.expected + count) & 0xFFFF
         self.received += count
 
     def ticks(self, timestamp: int) -> int:
@@ -161,7 +157,7 @@ class Reception:
                 ">IIIIII",
                 self.ssrc,
                 (255 * lost // max(1, lost + received)) << 24 | min(self.lost, 0x7FFFFF),
-                (self._cycles & 0xFFFF) << 16 | (self._expected - 1) & 0xFFFF,
+                (self._cycles & 0xFFFF) << 16 | (self.expected - 1) & 0xFFFF,
                 0,
                 self._middle_ntp,
                 delay & 0xFFFFFFFF,

@@ -350,8 +350,8 @@ class RtspSource:
                     heard, units = track.put(packet, now)
                     if heard and track.kind == VIDEO:
                         self._heard_at = now.monotonic
-                        if pass_over is not None and track.assembler.middle:
-                            pass_over(track.carry_on(packet))
+                        if pass_over is not None:
+                            pass_over(track.carry_on(packet, now, units))
                     for unit in units:
                         done.append((track, unit, track.lost_since()))
                 elif (control := self._controls.get(packet.channel)) is not None:
@@ -369,15 +369,15 @@ class RtspSource:
 
     def _packet(self, track: Track, unit: AccessUnit, early_s: float = 0.0, lost: int = 0) -> Packet:
         return Packet(
-            track=track.kind,
-            data=unit.data,
-            pts=unit.ticks,
-            dts=track.assembler.decode_time(unit),
-            duration=0,
-            keyframe=unit.keyframe,
-            arrival_us=unit.arrival.utc_us - int(early_s * US),
-            arrival_monotonic=unit.arrival.monotonic - early_s,
-            damaged=unit.damaged,
-            lost_packets=lost,
-            report=track.report_since() if track.kind == VIDEO else None,
+            track.kind,
+            unit.data,
+            unit.ticks,
+            track.assembler.decode_time(unit),
+            0,
+            unit.keyframe,
+            unit.arrival.utc_us - int(early_s * US),
+            unit.arrival.monotonic - early_s,
+            unit.damaged,
+            lost,
+            track.report_since() if track.kind == VIDEO else None,
         )

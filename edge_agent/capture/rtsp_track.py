@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import struct
 
-from edge_agent.capture import nal, rtp
+from edge_agent.capture import nal, rtp, rtsp_wire
 from edge_agent.capture.decode_order import DecodeTimes
 from edge_agent.capture.depacketize import AccessUnit, Arrival, PictureAssembler, SoundAssembler
 from edge_agent.capture.rtsp_wire import Interleaved
 from edge_agent.capture.source import VideoCodec
 
+_PACKET = struct.Struct(">HHBBHII")
+"""The start of an RTP packet inside RTSP: `$` and channel, length, its first two bytes, sequence number, timestamp,
+source."""
 _FRAGMENT = {2: struct.Struct(">HHHHII2s"), 3: struct.Struct(">HHHHII3s")}
-"""The start of a fragment of a NAL unit inside RTSP, by how many bytes the payload has before its piece: channel,
-length, kind of packet, sequence number, timestamp, source, those bytes."""
+"""The same of a fragment of a NAL unit, by how many bytes the payload has before its piece, which come last."""
 REORDERED_S = 2
 """Presentation times further apart than this are no reordering but a jump of the camera's clock."""
 
@@ -39,11 +41,6 @@ class Pictures(PictureAssembler):
 
 
 class Sound(SoundAssembler):
-    middle = b""
-
-    def carry_on(self, pieces: list[memoryview], size: int) -> None:
-        """Sound has no such packets."""
-
     def decode_time(self, unit: AccessUnit) -> int | None:
         return unit.ticks
 
@@ -79,23 +76,48 @@ class Track:
             return False, []
         return True, self.assembler.put(packet, self.reception.ticks(packet.timestamp), lost, now)
 
-    def carry_on(self, after: Interleaved) -> int:
-        """Take the packets that stand right behind one and do nothing but carry on its NAL unit; gives where they end.
+    def carry_on(self, after: Interleaved, now: Arrival, done: list[AccessUnit]) -> int:
+        """Take the plain packets of this track that stand in order right behind one; gives where they end, and adds to
+        `done` what they complete.
 
-        That is most of what a camera sends.  Each of them differs from the one before in its sequence number only, so
-        comparing is all there is to do.
+        That is nearly all that a camera sends, so it goes without an object for each packet.
         """
-        data, at = after.data, after.end
-        middle = self.assembler.middle
-        fields = _FRAGMENT[len(middle)]
-        if after.start - 4 + fields.size > at:
+        data, at, size = after.data, after.end, len(after.data)
+        reception, assembler, beginning = self.reception, self.assembler, rtsp_wire.DOLLAR << 8 | after.channel
+        if not isinstance(assembler, Pictures):
             return at
-        channel, _, kind, _, timestamp, source, _ = fields.unpack_from(data, after.start - 4)
-        if kind >> 8 != rtp.PLAIN or kind & 0x80:
+        time = ticks = -1
+        while at + _PACKET.size <= size:
+            begins, length, first, second, sequence, timestamp, source = _PACKET.unpack_from(data, at)
+            end = at + 4 + length
+            if (
+                begins != beginning
+                or first != rtp.PLAIN
+                or sequence != reception.expected
+                or source != reception.ssrc
+                or not at + _PACKET.size <= end <= size
+            ):
+                break
+            reception.took(1)
+            if timestamp != time:
+                time, ticks = timestamp, reception.ticks(timestamp)
+            assembler.take(data, at + _PACKET.size, end, second > 127, ticks, 0, now, done)
+            at = self._carry_on_unit(assembler, data, at, end) if assembler.middle else end
+        return at
+
+    def _carry_on_unit(self, pictures: Pictures, data: bytes, before: int, at: int) -> int:
+        """Take the packets from `at` that do nothing but carry on the NAL unit of the one at `before`; gives where they
+        end.  Each differs from the one before in its sequence number only, so comparing is all there is to do."""
+        middle = pictures.middle
+        fields = _FRAGMENT[len(middle)]
+        if before + fields.size > at:
+            return at
+        channel, _, kind, _, timestamp, source, _ = fields.unpack_from(data, before)
+        if kind & 0x80:
             return at
         payload, size = fields.size, len(data)
         first = sequence = self.reception.expected
-        view, pieces, total = memoryview(data), [], 0
+        view, pieces, total = memoryview(data), list[memoryview](), 0
         unpack = fields.unpack_from
         while at + payload < size:
             its_channel, length, its_kind, number, its_timestamp, its_source, begins = unpack(data, at)
@@ -115,5 +137,5 @@ class Track:
             sequence += 1
             at = end
         self.reception.took(sequence - first)
-        self.assembler.carry_on(pieces, total)
+        pictures.carry_on(pieces, total)
         return at

@@ -15,7 +15,7 @@ MAX_HEAD_BYTES = 16 << 10
 MAX_BODY_BYTES = 128 << 10
 MAX_HEADERS = 128
 
-_DOLLAR = 0x24
+DOLLAR = 0x24
 _STATUS = re.compile(r"RTSP/\d\.\d\s+(\d{3})(?:\s.*)?", re.ASCII)
 _REQUEST = re.compile(r"([A-Z_]{1,32})\s+(\S+)\s+RTSP/\d\.\d\s*", re.ASCII)
 _LENGTH = re.compile(r"\d{1,9}", re.ASCII)
@@ -94,7 +94,7 @@ class Wire:
                 self._head = None
                 self._at = at + length
                 yield _with_body(message, data[at : at + length])
-            elif data[at] == _DOLLAR:
+            elif data[at] == DOLLAR:
                 if size - at < 4:
                     break
                 end = at + 4 + (data[at + 2] << 8 | data[at + 3])
@@ -137,7 +137,7 @@ def answer(to: ServerRequest) -> bytes:
 
 def interleaved(channel: int, data: bytes) -> bytes:
     """A packet to the server."""
-    return bytes((_DOLLAR, channel)) + len(data).to_bytes(2, "big") + data
+    return bytes((DOLLAR, channel)) + len(data).to_bytes(2, "big") + data
 
 
 def _end_of_head(data: bytes, at: int) -> int:

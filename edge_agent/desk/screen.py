@@ -100,11 +100,13 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
     temperature = none if health.temperature_c is None else f"{health.temperature_c:.0f} °C"
     memory = f"{texts.size(health.memory_used_bytes)} {texts.of} {texts.size(health.memory_total_bytes)}"
     disk = f"{texts.size(health.disk_free_bytes)} {texts.of} {texts.size(health.disk_total_bytes)}"
+    silent = sum(report.silent_alarms for report in health.cameras.values())
     for left, right in (
         ((texts.uptime, texts.duration(health.uptime_s)), (texts.disk_free, disk)),
         ((texts.cpu, f"{health.cpu_percent:.0f} %"), (texts.archive, texts.size(health.archive_bytes))),
         ((texts.memory, memory), (texts.oldest, oldest)),
         ((texts.temperature, temperature), (texts.outbox, str(health.outbox.waiting))),
+        ((texts.mode, _mode(wording, health, now_us)), (texts.silent, str(silent))),
         (("edge-agent", printable(health.version, 30)), (texts.broker, health.mqtt_protocol or none)),
     ):
         facts.add_row(Text(left[0], "dim"), Text(left[1]), Text(right[0], "dim"), Text(right[1]))
@@ -118,17 +120,21 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
     for camera, report in sorted(health.cameras.items()):
         row = wording.camera(camera, report)
         last = wording.clock(report.last_frame_us) if report.last_frame_us is not None else none
+        state = wording.camera_state(report.state, report.fault)
+        if report.mode and health.mode and report.mode.mode != health.mode.mode:
+            state = f"{state} · {wording.mode(report.mode)}"
         cells = (row.fps, row.bitrate, row.gaps, last)
         kept, level = wording.kept(report.kept)
         table.add_row(
             Text(row.name.strip()),
-            Text(wording.camera_state(report.state, report.fault), _STYLES[row.level]),
+            Text(state, _STYLES[row.level]),
             *(Text(cell) for cell in cells),
             Text(kept, _STYLES[level]),
         )
     troubles = [
         Text(printable(getattr(trouble.text, texts.language), 500), _STYLES[Level.BAD]) for trouble in health.troubles
     ]
+    troubles += [Text(line, _STYLES[Level.WARNING]) for line in wording.visits(health, now_us)]
     promise = wording.promise(health)
     if promise is not None:
         troubles.append(Text(promise[0], _STYLES[promise[1]]))
@@ -138,6 +144,14 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
         if report.clock_warning is not None
     ]
     return Group(Text(f"{node.site}/{node.node}", "bold"), facts, *troubles, Text(), table, *warnings)
+
+
+def _mode(wording: Wording, health: Health, now_us: int) -> str:
+    """`Night → 06:15`."""
+    if health.mode is None:
+        return wording.texts.none
+    until_us = health.mode.until_us
+    return wording.mode(health.mode) + (f" → {wording.moment(until_us, now_us)}" if until_us is not None else "")
 
 
 def _fitting(groups: list[list[Row]], room: int) -> tuple[list[list[Row]], int]:

@@ -27,7 +27,16 @@ QUEUED_MESSAGES = 5000
 """A flood beyond this is dropped and counted."""
 MESSAGES_A_TURN = 500
 TURN_S = 0.25
-KINDS = (TopicKind.STATUS, TopicKind.HEALTH, TopicKind.CAMERA, TopicKind.ALARM, TopicKind.NODE_ALARM)
+KINDS = (
+    TopicKind.STATUS,
+    TopicKind.HEALTH,
+    TopicKind.CAMERA,
+    TopicKind.MODE,
+    TopicKind.ALARM,
+    TopicKind.NODE_ALARM,
+    TopicKind.INCIDENT,
+    TopicKind.INCIDENTS,
+)
 
 
 class View(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -15,11 +16,13 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from edge_agent.trust.checkpoint import Checkpoint, Verdict, judge, open_checkpoint
+from edge_agent.errors import ArchiveError
+from edge_agent.trust.checkpoint import Checkpoint, Verdict, judge, open_checkpoint, parse_checkpoint
 from edge_agent.trust.journal import BadLine, JournalEntry, parse_line
 from edge_agent.trust.journal_tree import JournalTree
 from edge_agent.trust.merkle import HASH_BYTES, leaf_hash, verify_inclusion
-from edge_agent.trust.note import MAX_NOTE_BYTES, BadNoteError, Note, NoteKey, strict_base64
+from edge_agent.trust.note import MAX_NOTE_BYTES, BadNoteError, Note, NoteKey, parse_note, strict_base64
+from edge_agent.trust.witnessed import MAX_WITNESSES, Witnessed, judge_witnessed
 
 TYPE = "edge-audit+jwt"
 MAX_ENTRIES = 100
@@ -27,6 +30,8 @@ MAX_PAGE_BYTES = 150_000
 """Of entries and proofs; a page with its signature stays below what a desk reads of one message."""
 SCANNED = 50_000
 """Lines looked at for one page; a page that ends early says where to go on."""
+MAX_LINE_BYTES = 64_000
+"""Of a journal's line that is sent; the product's own are a few kilobytes long at most."""
 _MAX_TOKEN_BYTES = 1 << 20
 _ALGORITHM = "EdDSA"
 
@@ -70,6 +75,9 @@ class AuditQuery(_Strict):
             raise ValueError("the interval is empty: end_us must be after start_us")
         return self
 
+    def covers(self, at_us: int) -> bool:
+        return (self.start_us is None or at_us >= self.start_us) and (self.end_us is None or at_us < self.end_us)
+
     def matches(self, entry: JournalEntry | BadLine) -> bool:
         """Whether a line of the right time is meant; one that can't be read is told to whoever asks by time alone."""
         if isinstance(entry, BadLine):
@@ -112,6 +120,14 @@ class _Sieve:
         return known
 
 
+class ChangedEntryError(BadNoteError):
+    """An entry that the node shows is not the one that it signed."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"entry {index} is not in the journal that was signed: it was changed")
+        self.index = index
+
+
 class AuditedEntry(_Strict):
     """One line with its place in the tree."""
 
@@ -123,6 +139,13 @@ class AuditedEntry(_Strict):
     @property
     def raw(self) -> bytes:
         return strict_base64(self.line)
+
+
+class WitnessedNote(_Strict):
+    """A checkpoint that witnesses have cosigned, and the proof that the page's continues it."""
+
+    note: Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
+    consistency: _Path = ()
 
 
 class AuditPage(_Strict):
@@ -137,6 +160,8 @@ class AuditPage(_Strict):
     entries: Annotated[tuple[AuditedEntry, ...], Field(max_length=MAX_ENTRIES)] = ()
     next: _Index | None = None
     """`after` of the next page; None when this is the last."""
+    witnessed: Annotated[tuple[WitnessedNote, ...], Field(max_length=MAX_WITNESSES)] = ()
+    """For each of the node's witnesses what it cosigned last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +174,16 @@ class Audited:
     verdict: Verdict | None
     """About the checkpoint that was seen last; None where there is none."""
     entries: tuple[tuple[int, JournalEntry | BadLine], ...]
+    witnessed: tuple[Witnessed, ...] = ()
+    """By witnesses that the asker believes."""
 
 
 _pages: TypeAdapter[AuditPage] = TypeAdapter(AuditPage)
 
 
-def answer(tree: JournalTree, note: Note, query: AuditQuery) -> AuditPage:
-    """The page; `note` is the checkpoint over all of `tree`.  IndexError where the tree's files are not its own."""
+def answer(tree: JournalTree, note: Note, query: AuditQuery, witnessed: Sequence[Note] = ()) -> AuditPage:
+    """The page; `note` is the checkpoint over all of `tree`, `witnessed` are cosigned ones.  IndexError where the
+    tree's files are not its own, ArchiveError where a line is too long to be sent."""
     size, sieve = tree.count, _Sieve(query)
     found: list[AuditedEntry] = []
     room, following = MAX_PAGE_BYTES, None
@@ -164,16 +192,38 @@ def answer(tree: JournalTree, note: Note, query: AuditQuery) -> AuditPage:
     times = tree.times()[query.after :]
     asked = [index for index, at_us in enumerate(times, query.after) if low <= at_us < high]
     for scanned, (index, line) in enumerate(tree.lines(asked)):
-        if len(found) >= query.limit or scanned >= SCANNED or room <= 0:
+        if len(found) >= query.limit or scanned >= SCANNED:
             following = index
             break
         if sieve.passes(line) and query.matches(parse_line(index + 1, line)):
+            if len(line) > MAX_LINE_BYTES:
+                raise ArchiveError(f"entry {index} has {len(line)} bytes, too many to be sent: look at it at the node")
             entry = AuditedEntry(index=index, line=_base64(line), path=_texts(tree.inclusion(size, index)))
             room -= len(entry.line) + 47 * len(entry.path)
+            if room < 0 and found:
+                following = index
+                break
             found.append(entry)
     seen = query.seen if query.seen is not None and query.seen <= size else None
     consistency = _texts(tree.consistency(size, seen)) if seen else ()
-    return AuditPage(query=query, checkpoint=str(note), consistency=consistency, entries=tuple(found), next=following)
+    return AuditPage(
+        query=query,
+        checkpoint=str(note),
+        consistency=consistency,
+        entries=tuple(found),
+        next=following,
+        witnessed=tuple(_witnessed(tree, size, one) for one in witnessed[:MAX_WITNESSES]),
+    )
+
+
+def holds(page: AuditPage) -> bool:
+    """Whether each entry's proof does, whoever signed the checkpoint."""
+    checkpoint = parse_checkpoint(parse_note(page.checkpoint).text)
+    return all(_stands(entry, checkpoint) for entry in page.entries)
+
+
+def _stands(entry: AuditedEntry, under: Checkpoint) -> bool:
+    return verify_inclusion(leaf_hash(entry.raw), entry.index, under.size, _hashes(entry.path), under.root)
 
 
 def sign_page(page: AuditPage, key: Ed25519PrivateKey) -> bytes:
@@ -185,32 +235,48 @@ def sign_page(page: AuditPage, key: Ed25519PrivateKey) -> bytes:
     )
 
 
-def open_page(token: bytes, key: NoteKey, asked: AuditQuery, seen: Checkpoint | None = None) -> Audited:
+def open_page(
+    token: bytes,
+    key: NoteKey,
+    asked: AuditQuery,
+    seen: Checkpoint | None = None,
+    witnesses: Sequence[NoteKey] = (),
+) -> Audited:
     """What a node answered to `asked`, verified: its signature, its checkpoint, each entry's proof, and against the
-    checkpoint that was `seen` last.  BadNoteError when something is not as it says; a `verdict` that is not honest is
-    no error, for it is what an auditor is looking for."""
+    checkpoint that was `seen` last and those that `witnesses` have cosigned.  BadNoteError when something is not as it
+    says; a `verdict` that is not honest is no error, for it is what an auditor is looking for."""
     page = _authentic(token, key)
     if page.query != asked:
         raise BadNoteError("the node answers another question than the one that was asked")
     checkpoint = open_checkpoint(page.checkpoint, key)
     try:
         verdict = None if seen is None else judge(seen, checkpoint, _hashes(page.consistency))
+        witnessed = [
+            found
+            for one in page.witnessed
+            for found in judge_witnessed(parse_note(one.note), _hashes(one.consistency), witnesses, checkpoint)
+        ]
         entries = []
         before = asked.after - 1
         for entry in page.entries:
-            line = entry.raw
-            path = _hashes(entry.path)
-            if not verify_inclusion(leaf_hash(line), entry.index, checkpoint.size, path, checkpoint.root):
-                raise BadNoteError(f"entry {entry.index} is not in the journal that was signed: it was changed")
+            if not _stands(entry, checkpoint):
+                raise ChangedEntryError(entry.index)
             if entry.index <= before:
                 raise BadNoteError("the entries are not in order")
             before = entry.index
-            entries.append((entry.index, parse_line(entry.index + 1, line)))
+            entries.append((entry.index, parse_line(entry.index + 1, entry.raw)))
     except ValueError as error:
         raise BadNoteError(f"the answer: {error}") from error
     if page.next is not None and page.next <= before:
         raise BadNoteError("the answer goes in circles")
-    return Audited(page, checkpoint, verdict, tuple(entries))
+    return Audited(page, checkpoint, verdict, tuple(entries), tuple(witnessed))
+
+
+def _witnessed(tree: JournalTree, size: int, note: Note) -> WitnessedNote:
+    """Of a journal that contradicts the note there is no proof: who reads the page sees it."""
+    seen = parse_checkpoint(note.text).size
+    proof = tree.consistency(size, seen) if 0 < seen <= size else []
+    return WitnessedNote(note=str(note), consistency=_texts(proof))
 
 
 def _authentic(token: bytes, key: NoteKey) -> AuditPage:

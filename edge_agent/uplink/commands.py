@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import logging
 import re
 from collections.abc import Callable
 from typing import Any, Literal
 
-from edge_agent.clock import US, Clock
-from edge_agent.config import WRITE_ONLY, Config
+from edge_agent.clock import Clock
+from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError, NotFoundError, UsageError
-from edge_agent.model import CameraId, Interval
+from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.command import (
     MAX_TOKEN_BYTES,
     ClockConfirmArgs,
@@ -26,14 +27,25 @@ from edge_agent.trust.command import (
     HoldArgs,
     HoldEndArgs,
     HoldsArgs,
+    JournalArgs,
+    MaintainArgs,
+    ModeArgs,
+    PlayArgs,
+    SearchArgs,
 )
 from edge_agent.trust.door import Admitted, Door
+from edge_agent.trust.incident_args import AcknowledgeArgs, IncidentArgs, IncidentsArgs
+from edge_agent.trust.journal_log import BrokenJournalError
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
+from edge_agent.uplink.archive_orders import ArchiveOrders
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
+from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
+from edge_agent.uplink.visit_orders import VisitOrders
 
 _log = logging.getLogger(__name__)
 Answer = Callable[[Reply], None]
@@ -54,8 +66,12 @@ class Commands:
         exports: Exports,
         holds: HoldOrders,
         clock_orders: ClockOrders,
+        archive: ArchiveOrders,
+        visits: VisitOrders,
+        incidents: IncidentOrders,
+        modes: ModeOrders,
         health: Callable[[], Health],
-        has_footage: Callable[[CameraId, Interval], bool],
+        audit: Callable[[AuditQuery], bytes],
         broadcast: Answer,
         clock: Clock,
     ) -> None:
@@ -64,8 +80,12 @@ class Commands:
         self._exports = exports
         self._holds = holds
         self._clock_orders = clock_orders
+        self._archive = archive
+        self._visits = visits
+        self._incidents = incidents
+        self._modes = modes
         self._health = health
-        self._has_footage = has_footage
+        self._audit = audit
         self._broadcast = broadcast
         self._clock = clock
         self._listening: dict[str, Answer] = {}
@@ -79,19 +99,39 @@ class Commands:
         except CommandRefusedError as refusal:
             if refusal.command is not None or self._may_answer_stranger():
                 request = refusal.command.nonce if refusal.command else claimed_nonce(token)
-                answer(self._reply(request, "refused", refusal.code, words.refused(refusal.code, str(refusal))))
+                reply = self._reply(request, "refused", refusal.code, words.refused(refusal.code, str(refusal)))
+                answer(reply.model_copy(update={"command_sha256": hashlib.sha256(token).hexdigest()}))
             return
         nonce = admitted.command.nonce
         try:
             match admitted.command.args:
-                case ExportArgs() as args:
+                case ExportArgs(target=str()) as args:
                     self._export(admitted, args, answer)
+                case ExportArgs() | PlayArgs() as args:
+                    self._carried_out(admitted, self._archive.leave(admitted, args), answer)
+                case SearchArgs() as args:
+                    self._carried_out(admitted, self._archive.search(args), answer)
+                case MaintainArgs() as args:
+                    self._carried_out(admitted, self._visits.carry_out(admitted, args), answer)
                 case HoldArgs() | HoldEndArgs() | HoldsArgs():
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
+                case AcknowledgeArgs() as args:
+                    self._carried_out(admitted, self._incidents.acknowledge(admitted, args), answer)
+                case IncidentArgs() as args:
+                    self._carried_out(admitted, self._incidents.write(admitted, args), answer)
+                case IncidentsArgs() as args:
+                    self._carried_out(admitted, self._incidents.tell(admitted, args), answer)
+                case ModeArgs() as args:
+                    self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
+                case JournalArgs(query=query):
+                    self._carried_out(admitted, self._told_journal(query), answer)
                 case _:
                     self._status(admitted, answer)
+        except CommandRefusedError as refusal:
+            self._note(admitted, False, f"{refusal.code}: {refusal}")
+            answer(self._reply(nonce, "refused", refusal.code, words.refused(refusal.code, str(refusal))))
         except EdgeError as error:
             self._note(admitted, False, str(error))
             answer(self._reply(nonce, "failed", _code(error), words.failed(str(error))))
@@ -119,8 +159,13 @@ class Commands:
         result = health.model_dump(mode="json")
         answer(self._reply(admitted.command.nonce, "done", "status", words.status_given(), result))
 
+    def _told_journal(self, query: AuditQuery) -> Done:
+        """The page as it was signed: who asked verifies it himself, and can hand it on."""
+        return Done(words.journal_told(), {"page": self._audit(query).decode()})
+
     def _carried_out(self, admitted: Admitted, done: Done, answer: Answer) -> None:
-        self._note(admitted, True, done.said.en)
+        if not done.leave:
+            self._note(admitted, True, done.said.en)
         command = admitted.command
         answer(self._reply(command.nonce, "done", str(command.action), done.said, done.result))
 
@@ -132,20 +177,10 @@ class Commands:
         answer(self._reply(release.id, "accepted", "accepted", words.release_accepted(ahead)))
 
     def _check(self, args: ExportArgs) -> None:
-        if self._config.camera_named(args.camera) is None:
-            known = ", ".join(camera.id for camera in self._config.camera)
-            raise NotFoundError(f"no camera {args.camera} here; there are: {known}")
         if self._config.target_named(args.target) is None:
             known = ", ".join(target.name for target in self._config.target) or "none"
             raise NotFoundError(f"no target {args.target} here; there are: {known}")
-        if args.start_us >= self._clock.utc_us():
-            raise UsageError("the interval lies in the future")
-        if args.end_us > self._clock.utc_us() + 60 * US:
-            raise UsageError("the interval ends in the future: ask for what is past")
-        if not self._config.archive.node_reads:
-            raise UsageError(WRITE_ONLY)
-        if not self._has_footage(CameraId(args.camera), args.interval):
-            raise NotFoundError(f"camera {args.camera} recorded nothing in this interval")
+        self._archive.look_for(args.camera, args.interval)
 
     def _note(self, admitted: Admitted, ok: bool, reason: str) -> None:
         try:
@@ -171,6 +206,7 @@ class Commands:
         return Reply(
             at_us=self._clock.utc_us(),
             request_id=request,
+            node=self._config.audience,
             state=ReplyState(state),
             code=code,
             words=said,
@@ -196,6 +232,8 @@ def _code(error: EdgeError) -> str:
     match error:
         case NotFoundError():
             return "not_found"
+        case BrokenJournalError():
+            return "journal_broken"
         case UsageError():
             return "bad_request"
         case _:

@@ -37,6 +37,10 @@ def status_given() -> Words:
     return Words(uk="Стан вузла", en="The node's state")
 
 
+def journal_told() -> Words:
+    return Words(uk="Записи журналу з доказами", en="Entries of the journal, with their proofs")
+
+
 def release_accepted(ahead: int) -> Words:
     if ahead:
         return Words(uk=f"Прийнято, у черзі попереду: {ahead}", en=f"Accepted; {ahead} before it in the queue")
@@ -138,6 +142,32 @@ def _long(seconds: float, units: tuple[str, str, str, str]) -> str:
         if amount or (size == 1 and not parts):
             parts.append(f"{amount} {unit}")
     return " ".join(parts[:2])
+
+
+def archive_told(cameras: int, size_bytes: int) -> Words:
+    return Words(
+        uk=f"Камер: {cameras}, записів на {size_bytes / 1e9:.1f} ГБ",
+        en=f"{cameras} cameras, {size_bytes / 1e9:.1f} GB of recordings",
+    )
+
+
+def interval_told(accounts: Sequence[Account]) -> Words:
+    return _accounted(accounts)
+
+
+def leave_given(who: str) -> Words:
+    return Words(uk=shown(f"Дозволено: {who}"), en=shown(f"Permitted: {who}"))
+
+
+def visit_opened(who: str) -> Words:
+    return Words(uk=shown(f"Відвідування почато: {who}"), en=shown(f"The visit has begun: {who}"))
+
+
+def visit_closed(who: str, seconds: float) -> Words:
+    return Words(
+        uk=shown(f"Відвідування закінчено: {who}, {_long(seconds, _UK)}"),
+        en=shown(f"The visit is over: {who}, {_long(seconds, _EN)}"),
+    )
 
 
 def clock_confirmed(time: str, reason: str, who: str) -> Words:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from typing import Any
@@ -20,14 +21,17 @@ from edge_agent.desk.output import json_line
 from edge_agent.desk.rows import Level, Wording
 from edge_agent.desk.screen import board_screen, health_screen
 from edge_agent.desk.texts import texts
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraId, CameraState
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraId, CameraState, Severity
 from edge_agent.uplink.payloads import (
     CameraMessage,
     CameraReport,
     Gaps,
     Health,
+    ModeMessage,
+    ModeReport,
     NodeState,
     Status,
+    VisitReport,
     Words,
     alarm_message,
     camera_clock_words,
@@ -123,6 +127,19 @@ def test_a_cameras_wrong_clock_is_a_warning_in_words() -> None:
         pages.append(screen.export_text(styles=False))
     assert "gate: Годинник камери поспішає на 3 год проти вузла" in pages[0]
     assert "gate: The camera's clock is 3 hours ahead of the node's" in pages[1]
+
+
+def test_who_is_at_a_node_is_shown_with_the_reason_and_steers_no_terminal() -> None:
+    visit = VisitReport(who="Мельник Андрій", why="диск [bold]", since_us=NOW_US)
+    told = health().model_copy(update={"visits": (visit,)})
+    for wording, words in zip(
+        WORDINGS, ("на вузлі Мельник Андрій від ", "at the node Мельник Андрій since "), strict=True
+    ):
+        screen = Console(width=140, record=True, file=io.StringIO())
+        screen.print(health_screen(wording, TOPICS, told, NOW_US))
+        page = screen.export_text(styles=False)
+        assert words in page
+        assert ": диск [bold]" in page
 
 
 def test_what_is_in_trouble_stands_first_and_what_does_not_fit_is_counted() -> None:
@@ -351,3 +368,61 @@ def test_no_message_is_ever_a_crash(messages: list[tuple[str, bytes, bool]], now
             assert all(cell.isprintable() for row in rows for cell in row.cells)
             assert rows[0].level in Level
     assert rendered(board, now_us)
+
+
+def mode_told(mode: str, camera: str | None = None, at_us: int = NOW_US, set_by: str = "") -> tuple[str, bytes]:
+    report = ModeReport(mode=mode, name=f"«{mode}»", severity=Severity.WARNING, since_us=at_us, set_by=set_by)
+    message = ModeMessage(at_us=at_us, camera=camera, report=report, text=Words(uk=f"Режим {mode}", en=f"Mode {mode}"))
+    return TOPICS.mode(camera), encode(message)
+
+
+def test_the_board_shows_the_nodes_mode_and_that_of_cameras_which_differ() -> None:
+    gate, yard = CameraReport(state=CameraState.RECORDING), CameraReport(state=CameraState.RECORDING)
+    online = encode(Status(at_us=NOW_US, state=NodeState.ONLINE))
+    told = (TOPICS.status, online), (TOPICS.health, encode(health(gate=gate, yard=yard)))
+    modes = mode_told("night"), mode_told("night", "gate"), mode_told("disarmed", "yard")
+    for page in rendered(after(*told, *modes)):
+        lines = {name: next(line for line in page.splitlines() if name in line) for name in ("town/n1", "gate", "yard")}
+        assert "«night»" in lines["town/n1"]
+        assert "night" not in lines["gate"]
+        assert "«disarmed»" in lines["yard"]
+
+
+def test_another_mode_is_news_and_the_one_there_was_is_none() -> None:
+    board, (first,) = apply(Board(), *mode_told("day"), retained=True, now_us=NOW_US)
+    assert not first.news
+    board, (again,) = apply(board, *mode_told("day", at_us=NOW_US + 1), retained=False, now_us=NOW_US)
+    assert not again.news
+    _, (changed,) = apply(board, *mode_told("night", at_us=NOW_US + 2), retained=False, now_us=NOW_US)
+    assert [wording.line(changed) for wording in WORDINGS] == ["town/n1 Режим night", "town/n1 Mode night"]
+
+
+def test_a_mode_that_speaks_of_another_camera_than_its_topic_is_malformed() -> None:
+    board, _ = apply(Board(), TOPICS.mode("gate"), mode_told("day", "yard")[1], retained=True, now_us=NOW_US)
+    assert board.malformed == 1
+    assert board.nodes == {}
+
+
+def test_a_critical_alarm_stands_out_and_one_that_is_only_to_be_known_does_not() -> None:
+    fact = Alarm("a1", CameraId("gate"), AlarmNature.MOTION, AlarmPhase.START, NOW_US, NOW_US)
+    rows = {}
+    for severity in (Severity.INFO, Severity.WARNING, Severity.CRITICAL):
+        message = encode(alarm_message(dataclasses.replace(fact, severity=severity), TOPICS, "Вхід"))
+        (rows[severity],) = WORDINGS[0].alarms(after((TOPICS.alarm("gate"), message)), 5)
+    assert [row.level for row in rows.values()] == [Level.WARNING, Level.BAD, Level.BAD]
+    assert [row.what.startswith("‼ ") for row in rows.values()] == [False, False, True]
+
+
+def test_what_a_node_says_when_asked_holds_its_mode_and_how_many_alarms_were_silent() -> None:
+    night = ModeReport(mode="night", name="Ніч", severity=Severity.CRITICAL, since_us=1, until_us=NOW_US + 3600 * US)
+    gate = CameraReport(state=CameraState.RECORDING, mode=night, silent_alarms=2)
+    day = night.model_copy(update={"mode": "day", "name": "День"})
+    yard = CameraReport(state=CameraState.RECORDING, mode=day, silent_alarms=3)
+    told = health(gate=gate, yard=yard).model_copy(update={"mode": night})
+    for wording in WORDINGS:
+        screen = Console(width=120, record=True, file=io.StringIO())
+        screen.print(health_screen(wording, TOPICS, told, NOW_US))
+        page = screen.export_text()
+        assert f"Ніч → {wording.moment(NOW_US + 3600 * US, NOW_US)}" in page
+        assert "· День" in next(line for line in page.splitlines() if "yard" in line)
+        assert next(line for line in page.splitlines() if wording.texts.silent in line).rstrip().endswith("5")

@@ -1,0 +1,1 @@
+"""Modes: when which zone alarms, and how loudly (`docs/modes.md`)."""
