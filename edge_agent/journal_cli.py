@@ -13,12 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge_agent.archive_cli import FromOption, ToOption
-from edge_agent.clock import SystemClock
+from edge_agent.clock import US, SystemClock
 from edge_agent.config import Config, load
 from edge_agent.errors import NotFoundError, UsageError
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json
 from edge_agent.trust.audit import AuditQuery
-from edge_agent.trust.checkpoint import Checkpoint, Verdict, open_checkpoint, origin_of
+from edge_agent.trust.checkpoint import Checkpoint, Verdict, cosignatures, open_checkpoint, origin_of, parse_checkpoint
 from edge_agent.trust.journal import BadLine, Journal, JournalEntry, parse_line
 from edge_agent.trust.journal_check import JournalCheck, check_journal
 from edge_agent.trust.journal_log import JournalLog
@@ -26,6 +26,7 @@ from edge_agent.trust.keys import load_key
 from edge_agent.trust.node_key import journal_key, node_key_path
 from edge_agent.trust.note import NoteKey, parse_note_key
 from edge_agent.trust.tlog_proof import parse_proof
+from edge_agent.trust.witnessed import witnessed_store
 from edge_agent.when import parse_when, spoken
 
 journal_app = app_of("journal", "Who did what here: read it, check that nothing was changed, prove an entry.")
@@ -132,6 +133,25 @@ def _checkpoint(
         print(_log(config).checkpoint(), end="")
 
 
+@journal_app.command("witnesses")
+def _witnesses(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Print how much of the journal each configured witness has cosigned, and when."""
+    settings = _settings(config)
+    store = witnessed_store(settings.checkpoint_path, settings.witnesses)
+    with Journal(settings.journal_path, SystemClock()).tree() as tree:
+        entries = tree.count
+    for witness in settings.witnesses:
+        note = store.note(witness)
+        size = parse_checkpoint(note.text).size if note else 0
+        time_s = cosignatures(note, [witness])[0].time_s if note else None
+        if as_json:
+            told = {"witness": witness.name, "size": size, "entries": entries, "time_s": time_s}
+            print_json({**told, "note": note and str(note)})
+        else:
+            when = spoken(time_s * US, settings.zone) if time_s is not None else "never"
+            print(f"{witness.name}: {size} of {entries} entries, {when}")
+
+
 def _settings(config: Path) -> Config:
     settings = load(config)
     if not settings.journal_path.exists():
@@ -143,7 +163,8 @@ def _log(config: Path) -> JournalLog:
     settings = _settings(config)
     path = _key_file(settings)
     journal = Journal(settings.journal_path, SystemClock())
-    log = JournalLog(journal, settings.checkpoint_path, origin_of(settings.audience), load_key(path))
+    origin = origin_of(settings.audience)
+    log = JournalLog(journal, settings.checkpoint_path, origin, load_key(path), settings.witnesses)
     log.settle()  # the agent may not have run since a power cut
     return log
 
