@@ -374,7 +374,7 @@ class Config(Section):
     def camera_named(self, camera_id: str) -> Camera | None:
         return next((camera for camera in self.camera if camera.id == camera_id), None)
 
-    def target_named(self, name: str) -> FolderTarget | S3Target | None:
+    def target_named(self, name: str | None) -> FolderTarget | S3Target | None:
         return next((target for target in self.target if target.name == name), None)
 
 

@@ -119,7 +119,7 @@ _OF_VERDICT = {
 
 def trouble(kind: TroubleKind, *, why: str = "", size: int = 0, kept: int = 0) -> Trouble:
     """What is wrong; `why` in words of others, from which nothing can steer a terminal."""
-    uk, en = (text.format(why=printable(why, 600), size=size, kept=kept) for text in _WHAT[kind])
+    uk, en = (text.format(why=printable(why, 1200), size=size, kept=kept) for text in _WHAT[kind])
     return Trouble(kind, uk, en)
 
 

@@ -26,7 +26,7 @@ from edge_agent.uplink.topics import Topics
 QUEUED_EVENTS = 1000
 """A flood beyond this is dropped: the broker may be hostile, this memory is ours."""
 LEAVE_S = 1.0
-GRACE_S = 5.0
+GRACE_S = 3.0
 """How long the node's own answer is awaited once one came that is not proved."""
 _LINE_BYTES = MAX_JSON_BYTES + 1024
 """Of a reply with its signature."""

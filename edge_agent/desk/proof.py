@@ -78,7 +78,7 @@ class Examiner:
 
     def _doubtful(self, reply: Reply, signer: PublicKey | None, path: Path) -> UnprovenError:
         how = f"signed with another key ({signer})" if signer else "not signed"
-        said = printable(reply.words.en, 200)
+        said = printable(reply.words.en, 500)
         return UnprovenError(
             f"an answer in the name of {self._name} came ({reply.state}: {said}), but it is {how}, though the key of "
             f"this node is known: somebody in between may have invented it, so nothing is proved to be done. If the "

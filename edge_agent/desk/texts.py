@@ -44,6 +44,9 @@ class Texts:
     fresh_line: str
     going_on: str
     lasted: str
+    acknowledged_by: str
+    false_by: str
+    waiting: str
     hidden: str
     malformed: str
     over_limit: str
@@ -72,6 +75,7 @@ class Texts:
     silent: str
     none: str
     of: str
+    visit: str
     units: tuple[str, str, str, str]
     """Day, hour, minute, second."""
     mbit: str
@@ -138,6 +142,9 @@ _UK = Texts(
     fresh_line="знову повідомляє про стан",
     going_on="триває",
     lasted="тривало {age}",
+    acknowledged_by="✓ {who}",
+    false_by="хибна: {who}",
+    waiting="тривог за добу не підтверджено: {count}",
     hidden="… і ще {count}",
     malformed="незрозумілих повідомлень: {count}",
     over_limit="понад межу не показано: {count}",
@@ -166,6 +173,7 @@ _UK = Texts(
     silent="тихих тривог",
     none="–",
     of="з",
+    visit="на вузлі {who} від {since}: {why}",
     units=("д", "год", "хв", "с"),
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
@@ -177,6 +185,7 @@ _UK = Texts(
     camera_states={
         CameraState.CONNECTING: "з'єднується",
         CameraState.RECORDING: "записує",
+        CameraState.RESTING: "без запису",
         CameraState.LOST: "втрачено",
     },
     faults={
@@ -223,6 +232,9 @@ _EN = Texts(
     fresh_line="tells its health again",
     going_on="going on",
     lasted="lasted {age}",
+    acknowledged_by="✓ {who}",
+    false_by="false: {who}",
+    waiting="alarms of the last 24 hours that nobody acknowledged: {count}",
     hidden="… and {count} more",
     malformed="messages not understood: {count}",
     over_limit="beyond the limit, not shown: {count}",
@@ -251,6 +263,7 @@ _EN = Texts(
     silent="silent alarms",
     none="–",
     of="of",
+    visit="at the node {who} since {since}: {why}",
     units=("d", "h", "min", "s"),
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
@@ -262,6 +275,7 @@ _EN = Texts(
     camera_states={
         CameraState.CONNECTING: "connecting",
         CameraState.RECORDING: "recording",
+        CameraState.RESTING: "not recorded",
         CameraState.LOST: "lost",
     },
     faults={

@@ -11,6 +11,7 @@ from edge_agent.clock import Clock
 from edge_agent.config import Mqtt
 from edge_agent.errors import ArchiveError
 from edge_agent.model import Alarm, CameraId, NodeAlarm
+from edge_agent.uplink.incident_payloads import IncidentMessage, RegisterMessage
 from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received, Will, settings_of
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import (
@@ -106,7 +107,14 @@ class NodeLink:
     def node_alarm(self, alarm: NodeAlarm) -> None:
         """Keep an alarm of the node itself until the broker has it."""
         message = node_alarm_message(alarm, self._topics)
-        self._outbox.put(self._topics.node_alarm, encode(message), keep=Keep.ALARM)
+        self._keep(self._topics.node_alarm, encode(message), Keep.ALARM)
+
+    def incident(self, message: IncidentMessage) -> None:
+        """Keep what people made of an alarm until the broker has it."""
+        self._keep(self._topics.incident, encode(message), Keep.ALARM)
+
+    def incidents(self, message: RegisterMessage) -> None:
+        self._link.publish(self._topics.incidents, encode(message), retain=True)
 
     def health(self, health: Health) -> None:
         self._link.publish(self._topics.health, encode(health), retain=True)

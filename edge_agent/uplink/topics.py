@@ -23,6 +23,8 @@ class TopicKind(StrEnum):
     ALARM = "alarm"
     NODE_ALARM = "node_alarm"
     PICTURE = "picture"
+    INCIDENT = "incident"
+    INCIDENTS = "incidents"
     COMMAND = "command"
     REPLY = "reply"
     MODE = "mode"
@@ -80,6 +82,14 @@ class Topics:
     def node_alarm(self) -> str:
         return f"{self.base}/alarm"
 
+    @property
+    def incident(self) -> str:
+        return f"{self.base}/incident"
+
+    @property
+    def incidents(self) -> str:
+        return f"{self.base}/incidents"
+
     def camera(self, camera: str) -> str:
         return f"{self.base}/camera/{_slug('camera', camera)}"
 
@@ -112,7 +122,7 @@ def parse(topic: str) -> Address:
         raise ValueError(f"not a topic of ours: {topic!r}")
     node = Topics(parts[1], parts[2])
     match parts[3:]:
-        case ["status" | "health" | "command" | "mode" as name]:
+        case ["status" | "health" | "incident" | "incidents" | "command" | "mode" as name]:
             return Address(TopicKind(name), node.site, node.node)
         case ["alarm"]:
             return Address(TopicKind.NODE_ALARM, node.site, node.node)
@@ -132,7 +142,7 @@ def subscription(kind: TopicKind, site: str | None = None, node: str | None = No
     """The filter for one kind of message; of every site or node where none is named."""
     base = f"{ROOT}/{_slug('site', site) if site else '+'}/{_slug('node', node) if node else '+'}"
     match kind:
-        case TopicKind.STATUS | TopicKind.HEALTH | TopicKind.COMMAND:
+        case TopicKind.STATUS | TopicKind.HEALTH | TopicKind.INCIDENT | TopicKind.INCIDENTS | TopicKind.COMMAND:
             return f"{base}/{kind}"
         case TopicKind.NODE_ALARM:
             return f"{base}/alarm"
