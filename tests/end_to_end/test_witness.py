@@ -112,12 +112,18 @@ def test_a_rewritten_history_is_told_by_the_witness_by_the_node_and_to_an_audito
     with town.watching():
         wait_until(town.witnessed, 60, "all entries are witnessed")
     assert town.agent.stop() == 0
+    cosigned = town.folder / "cosigned.txt"
+    shutil.copy(town.agent.data / "journal.witnessed" / town.witness.key_id.hex(), cosigned)
+    verify = ["journal", "verify", "--checkpoint", str(cosigned), "--witness", str(town.witness)]
+    assert town.agent.cli(*verify).returncode == 0
     journal = town.agent.data / "journal.jsonl"
     journal.write_bytes(journal.read_bytes().replace("Олена".encode(), "Ольга".encode()))
     for name in ("hashes", "places", "checkpoint"):
         (town.agent.data / f"journal.{name}").unlink()
     shutil.rmtree(town.agent.data / "journal.witnessed")
     shutil.rmtree(town.second.folder / "state", ignore_errors=True)
+    said = town.agent.cli(*verify)
+    assert (said.returncode, b"REWRITTEN" in said.stdout) == (1, True)
     town.agent.start()
     with town.watching() as process:
         wait_until(lambda: "НЕ ДОВЕДЕНО" in process.text(), 60, "the witness tells it")
