@@ -303,7 +303,7 @@ def journal_row(texts: Texts, zone: ZoneInfo, entry: JournalEntry | BadLine) -> 
     camera = entry.args.get("camera")
     what = " ".join(str(part) for part in (entry.action or entry.kind, camera) if part)
     said = entry.reason if entry.count == 1 else f"{entry.reason} (×{entry.count})"
-    return time, printable(entry.who, 200), printable(what, 80), str(entry.outcome), printable(said, 500)
+    return time, printable(entry.who, 200), printable(what, 80), texts.outcomes[entry.outcome], printable(said, 500)
 
 
 def _strained(health: Health) -> bool:

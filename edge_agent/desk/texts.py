@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_agent.config import Language
 from edge_agent.model import CameraFault, CameraState
+from edge_agent.trust.journal import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,10 @@ class Texts:
     sizes: tuple[str, str, str, str]
     """MB, GB, TB and bytes."""
     journal_columns: tuple[str, str, str, str]
+    """Who, action, outcome, reason."""
     witnessed: str
     unwitnessed: str
-    """Who, action, outcome, reason."""
+    outcomes: Mapping[Outcome, str]
     unreadable: str
     reading_journals: str
     camera_states: Mapping[CameraState, str]
@@ -180,6 +182,12 @@ _UK = Texts(
     journal_columns=("хто", "дія", "наслідок", "підстава"),
     witnessed="перші {size} засвідчив {who} {when}",
     unwitnessed="свідки його не засвідчили",
+    outcomes={
+        Outcome.ACCEPTED: "дозволено",
+        Outcome.REFUSED: "відмовлено",
+        Outcome.DONE: "виконано",
+        Outcome.FAILED: "не вдалося",
+    },
     unreadable="не розібрати",
     reading_journals="Прочитано {count} записів з {of} (вузлів: {nodes})",
     camera_states={
@@ -270,6 +278,7 @@ _EN = Texts(
     journal_columns=("who", "action", "outcome", "reason"),
     witnessed="the first {size} were witnessed by {who} on {when}",
     unwitnessed="no witness has seen it",
+    outcomes={outcome: str(outcome) for outcome in Outcome},
     unreadable="unreadable",
     reading_journals="Read {count} of {of} entries ({nodes} nodes)",
     camera_states={
