@@ -107,6 +107,7 @@ WORKS: Mapping[str, Pair] = {
     "rebuild": ("відновлення покажчика архіву", "the archive's index rebuilt"),
     "check": ("перевірка архіву", "the archive checked"),
     "repair": ("ремонт архіву", "the archive repaired"),
+    "tune": ("налаштування виявлення руху", "motion detection tuned"),
 }
 LOOKS = frozenset({"status", "search", "holds", "incidents", "journal"})
 """What was only looked at: that it was shown says nothing more."""
