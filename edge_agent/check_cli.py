@@ -16,6 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from edge_agent.archive_disks import disks_of
+from edge_agent.at_node import PassphraseOption
+from edge_agent.at_work import MaybeKeyOption, MaybePersonOption, at_work
 from edge_agent.buffer.check import Finding, Kind, Weight
 from edge_agent.buffer.check_holds import of_holds
 from edge_agent.buffer.check_hours import of_hours
@@ -30,6 +32,7 @@ from edge_agent.errors import ArchiveError, UsageError
 from edge_agent.lock import DataLock, is_held, only_its_user
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, progress_console
 from edge_agent.trust.age import Identity, load_identities
+from edge_agent.trust.command import Work
 from edge_agent.trust.journal import Journal
 from edge_agent.uplink.hold_orders import restored
 
@@ -59,13 +62,19 @@ def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Put right what can be; the agent must be stopped. Deletes no footage.")
     ] = False,
+    person: MaybePersonOption = None,
+    key: MaybeKeyOption = None,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the archive with its index, the journal and its own rules; ends with 1 when something is wrong."""
     settings = load(config)
     if not disks_of(settings).there():
         raise ArchiveError(f"the archive's folder {settings.archive_dir} is not there: is its disk mounted?")
-    with _lock(settings) if repair else nullcontext(), _bar() as progress:
+    # A look by nobody in particular changes nothing and shows nobody: it is no entry.
+    work = Work.REPAIR if repair else Work.CHECK
+    told = at_work(settings, SystemClock(), work, person, key, passphrase_file) if repair or key else nullcontext()
+    with told, _lock(settings) if repair else nullcontext(), _bar() as progress:
         result = _checked(settings, deep, repair, progress)
     if as_json:
         print_json(_as_json(result))

@@ -45,6 +45,9 @@ class Texts:
     fresh_line: str
     going_on: str
     lasted: str
+    acknowledged_by: str
+    false_by: str
+    waiting: str
     hidden: str
     malformed: str
     over_limit: str
@@ -73,12 +76,15 @@ class Texts:
     silent: str
     none: str
     of: str
+    visit: str
     units: tuple[str, str, str, str]
     """Day, hour, minute, second."""
     mbit: str
     sizes: tuple[str, str, str, str]
     """MB, GB, TB and bytes."""
     journal_columns: tuple[str, str, str, str]
+    witnessed: str
+    unwitnessed: str
     """Who, action, outcome, reason."""
     outcomes: Mapping[Outcome, str]
     unreadable: str
@@ -138,6 +144,9 @@ _UK = Texts(
     fresh_line="знову повідомляє про стан",
     going_on="триває",
     lasted="тривало {age}",
+    acknowledged_by="✓ {who}",
+    false_by="хибна: {who}",
+    waiting="тривог за добу не підтверджено: {count}",
     hidden="… і ще {count}",
     malformed="незрозумілих повідомлень: {count}",
     over_limit="понад межу не показано: {count}",
@@ -166,6 +175,7 @@ _UK = Texts(
     silent="тихих тривог",
     none="–",
     of="з",
+    visit="на вузлі {who} від {since}: {why}",
     units=("д", "год", "хв", "с"),
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
@@ -176,12 +186,14 @@ _UK = Texts(
         Outcome.DONE: "виконано",
         Outcome.FAILED: "не вдалося",
     },
+    witnessed="перші {size} засвідчив {who} {when}",
+    unwitnessed="свідки його не засвідчили",
     unreadable="не розібрати",
     reading_journals="Прочитано {count} записів з {of} (вузлів: {nodes})",
     camera_states={
         CameraState.CONNECTING: "з'єднується",
         CameraState.RECORDING: "записує",
-        CameraState.RESTING: "за режимом без запису",
+        CameraState.RESTING: "без запису",
         CameraState.LOST: "втрачено",
     },
     faults={
@@ -228,6 +240,9 @@ _EN = Texts(
     fresh_line="tells its health again",
     going_on="going on",
     lasted="lasted {age}",
+    acknowledged_by="✓ {who}",
+    false_by="false: {who}",
+    waiting="alarms of the last 24 hours that nobody acknowledged: {count}",
     hidden="… and {count} more",
     malformed="messages not understood: {count}",
     over_limit="beyond the limit, not shown: {count}",
@@ -256,17 +271,20 @@ _EN = Texts(
     silent="silent alarms",
     none="–",
     of="of",
+    visit="at the node {who} since {since}: {why}",
     units=("d", "h", "min", "s"),
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
     journal_columns=("who", "action", "outcome", "reason"),
     outcomes={outcome: str(outcome) for outcome in Outcome},
+    witnessed="the first {size} were witnessed by {who} on {when}",
+    unwitnessed="no witness has seen it",
     unreadable="unreadable",
     reading_journals="Read {count} of {of} entries ({nodes} nodes)",
     camera_states={
         CameraState.CONNECTING: "connecting",
         CameraState.RECORDING: "recording",
-        CameraState.RESTING: "not recorded in its mode",
+        CameraState.RESTING: "not recorded",
         CameraState.LOST: "lost",
     },
     faults={
