@@ -290,6 +290,14 @@ class WitnessEntry(Section):
     )
 
 
+class AlarmSection(Section):
+    """What goes out with alarms (`docs/incidents.md`)."""
+
+    seal_pictures_to: tuple[AgeRecipient, ...] = Field(
+        (), max_length=32, description="age public keys that alone can open alarms' pictures; plain JPEG when empty"
+    )
+
+
 class Trust(Section):
     """Whom the node believes about people."""
 
@@ -318,6 +326,7 @@ class Config(Section):
     person: tuple[PersonEntry, ...] = ()
     trust: Trust = Trust()
     witness: tuple[WitnessEntry, ...] = Field((), max_length=MAX_WITNESSES)
+    alarm: AlarmSection = AlarmSection()
     mode: tuple[ModeEntry, ...] = Field((), max_length=64)
     programme: ProgrammeEntry = Field(ProgrammeEntry(), description="which mode there is when")
 

@@ -29,7 +29,8 @@ from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of
 from edge_agent.trust.age import Identity, Recipient, header_for, load_identities
 from edge_agent.trust.command import Work
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
-from edge_agent.trust.node_keys import drop, old_identity, put_first
+from edge_agent.trust.keys import write_secret_file
+from edge_agent.trust.node_keys import drop, key_text, old_identity, put_first
 from edge_agent.when import iso_utc
 
 keys_app = app_of("keys", "The node's own age keys: what recordings are sealed to.")
@@ -56,6 +57,9 @@ def _list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
 @keys_app.command("rotate")
 def _rotate(
     config: ConfigOption = DEFAULT_CONFIG,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="The old key is gone for good: what was sealed to it alone opens no more.")
+    ] = False,
     person: MaybePersonOption = None,
     key: MaybeKeyOption = None,
     passphrase_file: PassphraseOption = None,
@@ -64,14 +68,21 @@ def _rotate(
     settings, clock = load(config), SystemClock()
     if not settings.archive.node_reads:
         raise UsageError("this node has no key in use (node_reads = false): recordings are sealed to the city's alone")
-    if not settings.identity_path.exists():
-        raise NotFoundError(f"there is no key {settings.identity_path} yet: the agent makes it when it first starts")
+    if settings.identity_path.exists() == lost:
+        there = (
+            "is there: it is not lost" if lost else "is not there: the agent makes it when it first starts, or --lost"
+        )
+        raise NotFoundError(f"the key {settings.identity_path} {there}")
     only_its_user(settings.data_dir, "rotating its key")
     new = Identity.generate()
-    args = {"recipient": str(new.recipient)}
+    args = {"recipient": str(new.recipient)} | ({"lost": "the old key"} if lost else {})
     with at_work(settings, clock, Work.KEYS_ROTATE, person, key, passphrase_file):
         _journal(settings, "rotate", args, outcome=Outcome.ACCEPTED)
-        put_first(settings.identity_path, new, f"{iso_utc(clock.utc_us())} for {settings.audience}")
+        made = f"{iso_utc(clock.utc_us())} for {settings.audience}"
+        if lost:
+            write_secret_file(settings.identity_path, key_text(new, made).encode())
+        else:
+            put_first(settings.identity_path, new, made)
         _journal(settings, "rotate", args)
     print(f"{new.recipient}\nRestart the agent: what it records from then on is sealed to this key.")
 

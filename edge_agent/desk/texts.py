@@ -83,9 +83,9 @@ class Texts:
     sizes: tuple[str, str, str, str]
     """MB, GB, TB and bytes."""
     journal_columns: tuple[str, str, str, str]
+    """Who, action, outcome, reason."""
     witnessed: str
     unwitnessed: str
-    """Who, action, outcome, reason."""
     outcomes: Mapping[Outcome, str]
     unreadable: str
     reading_journals: str
@@ -180,14 +180,14 @@ _UK = Texts(
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
     journal_columns=("хто", "дія", "наслідок", "підстава"),
+    witnessed="перші {size} засвідчив {who} {when}",
+    unwitnessed="свідки його не засвідчили",
     outcomes={
         Outcome.ACCEPTED: "дозволено",
         Outcome.REFUSED: "відмовлено",
         Outcome.DONE: "виконано",
         Outcome.FAILED: "не вдалося",
     },
-    witnessed="перші {size} засвідчив {who} {when}",
-    unwitnessed="свідки його не засвідчили",
     unreadable="не розібрати",
     reading_journals="Прочитано {count} записів з {of} (вузлів: {nodes})",
     camera_states={
@@ -276,9 +276,9 @@ _EN = Texts(
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
     journal_columns=("who", "action", "outcome", "reason"),
-    outcomes={outcome: str(outcome) for outcome in Outcome},
     witnessed="the first {size} were witnessed by {who} on {when}",
     unwitnessed="no witness has seen it",
+    outcomes={outcome: str(outcome) for outcome in Outcome},
     unreadable="unreadable",
     reading_journals="Read {count} of {of} entries ({nodes} nodes)",
     camera_states={
