@@ -42,6 +42,7 @@ from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, NodeAlarm
 from edge_agent.modes.keeper import ModeKeeper
 from edge_agent.modes.loudness import Loudness
+from edge_agent.modes.resting import Resting
 from edge_agent.modes.standing import Modes
 from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.notes import note, note_clock_step
@@ -66,7 +67,7 @@ from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.node import NodeLink, is_online
-from edge_agent.uplink.payloads import Reply, encode
+from edge_agent.uplink.payloads import Reply, encode_reply
 from edge_agent.uplink.topics import Topics, roster_topic
 from edge_agent.uplink.visit_orders import VisitOrders
 from edge_agent.visits import Visits, look_for_forgotten
@@ -171,7 +172,10 @@ class Agent:
             self._node,
             clock,
         )
-        self._mode_keeper = ModeKeeper(self._loudness, self._journal, clock, self._reports.tell_modes)
+        self._resting = Resting(self._workers, self._ledger, self._gap_notes, self._modes.plan.of_cameras)
+        self._mode_keeper = ModeKeeper(
+            self._loudness, self._journal, clock, self._reports.tell_modes, self._resting.let
+        )
         self._hearing = Hearing(
             config, self._ledger, self._cameras, self._upkeep, self._reports, self._loudness, self._gap_notes, clock
         )
@@ -188,6 +192,7 @@ class Agent:
             VisitOrders(self._visits, clock),
             ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
+            self._log.audit,
             self._broadcast,
             clock,
         )
@@ -225,10 +230,12 @@ class Agent:
         if self._deleter.must_wait():
             self._workers.wait(WAIT)
         self._upkeep.choose_disk()
+        self._mode_keeper.begin(self._modes)
         self._workers.recorder.look()
         try:
             self._ledger.recover(unfinished)
             self._ledger.begin(camera.camera_id for camera in self._config.camera)
+            self._resting.account()
         except ArchiveError as error:
             _log.error("the time before this start is not accounted for: %s", error)
         socket = LocalSocket(self._config.socket_path, self._take_local)
@@ -303,7 +310,7 @@ class Agent:
             case Received(payload=payload, retain=False):
                 self._commands.take(payload, Access.REMOTE, self._broadcast)
             case LocalCommand(token=token, replies=replies):
-                self._commands.take(token, Access.DIRECT, lambda reply: _answer_locally(replies, reply))
+                self._commands.take(token, Access.DIRECT, lambda reply: self._answer_locally(replies, reply))
 
     def _child_ended(self, child: str, code: int) -> None:
         _log.log(logging.INFO if code == 0 else logging.ERROR, "%s ended (%d)", child, code)
@@ -328,7 +335,10 @@ class Agent:
 
     def _broadcast(self, reply: Reply) -> None:
         if self._node:
-            self._node.reply(reply)
+            self._node.reply(reply, encode_reply(reply, self._log.reply_key()))
+
+    def _answer_locally(self, replies: LocalReplies, reply: Reply) -> None:
+        replies.send(encode_reply(reply, self._log.reply_key()), final=reply.state.final)
 
     def _release_news(self, news: ReleaseNews) -> None:
         self._commands.release_news(news)
@@ -392,7 +402,3 @@ def prepare_folders(config: Config, staging: Path) -> None:
             folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ArchiveError(f"the data folder {config.data} cannot be used: {error.strerror}") from error
-
-
-def _answer_locally(replies: LocalReplies, reply: Reply) -> None:
-    replies.send(encode(reply), final=reply.state.final)

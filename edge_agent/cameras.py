@@ -11,6 +11,9 @@ from edge_agent.messages import CameraChanged, CameraStats
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, CameraState
 from edge_agent.uplink.payloads import CameraReport, Gaps, Kept, camera_clock_words, shown
 
+_LIVE = frozenset({CameraState.RECORDING, CameraState.RESTING})
+"""Pictures come."""
+
 
 @dataclass(slots=True)
 class _Known:
@@ -45,7 +48,7 @@ class Cameras:
                 self._new_id(), change.camera, AlarmNature.LOST, AlarmPhase.START, change.at_us, change.at_us
             )
             return [known.lost]
-        if change.state is CameraState.RECORDING and known.lost is not None:
+        if change.state in _LIVE and known.lost is not None:
             lost, known.lost = known.lost, None
             return [_ended(lost, change.at_us)]
         return []
@@ -87,7 +90,7 @@ class Cameras:
     def report(self, camera: CameraId, gaps: Gaps, kept: Kept | None = None) -> CameraReport:
         known = self._known[camera]
         recording, stats = known.recording, known.stats
-        live = stats is not None and recording is not None and recording.state is CameraState.RECORDING
+        live = stats is not None and recording is not None and recording.state in _LIVE
         return CameraReport(
             state=recording.state if recording else CameraState.CONNECTING,
             fault=recording.fault if recording else None,

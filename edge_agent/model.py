@@ -88,6 +88,8 @@ class ClockTrust(StrEnum):
 class CameraState(StrEnum):
     CONNECTING = "connecting"
     RECORDING = "recording"
+    RESTING = "resting"
+    """It gives pictures, and its mode lets nothing be recorded (`docs/modes.md`)."""
     LOST = "lost"
 
 

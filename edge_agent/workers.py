@@ -46,6 +46,7 @@ class Workers:
             camera.id: read_secret(camera.password_file) for camera in config.camera if camera.password_file
         }
         self._wait, self._in_turn = "", tuple[str, ...]()
+        self._rest: tuple[tuple[str, str], ...] = ()
         self.recorder = Keeper(self._start_recorder, clock)
         self.watcher = Keeper(self._start_watcher, clock) if any(c.watch.enabled for c in config.camera) else None
         self.exporter: Child | None = None
@@ -71,9 +72,15 @@ class Workers:
             self._in_turn = in_turn
             self._order()
 
+    def rest(self, cameras: tuple[tuple[str, str], ...]) -> None:
+        """Which cameras are not to be recorded now and after each start of the recorder, each with why."""
+        if cameras != self._rest:
+            self._rest = cameras
+            self._order()
+
     def _order(self) -> None:
         if self.recorder.child is not None:
-            self.recorder.child.order(ORDER.encode(Order(self._wait, self._in_turn)))
+            self.recorder.child.order(ORDER.encode(Order(self._wait, self._in_turn, self._rest)))
 
     def progressed(self, child: str) -> None:
         """It gave a sign of life."""
@@ -136,6 +143,7 @@ class Workers:
             segment_s=self._config.archive.segment_s,
             flush_s=self._config.archive.flush_s,
             wait=self._wait,
+            rest=self._rest,
             more_disks=self._disks.but_first(),
             disks=self._in_turn,
         )

@@ -28,6 +28,7 @@ from edge_agent.messages import ExportStep
 from edge_agent.model import CameraId, Hold, Interval, PersonId, Segment
 from edge_agent.modes.standing import Modes
 from edge_agent.trust.age import Identity
+from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.door import Door
 from edge_agent.trust.journal import BadLine, Journal, Outcome
 from edge_agent.trust.keys import public_key_of
@@ -62,13 +63,15 @@ MAY = {
     ("archive_officer", "hold_end", "remote"), ("archive_officer", "hold_end", "direct"),
     ("archive_officer", "holds", "remote"), ("archive_officer", "holds", "direct"),
     ("mayor", "holds", "remote"), ("deputy", "holds", "remote"),
+    ("mayor", "journal", "remote"), ("deputy", "journal", "remote"), ("auditor", "journal", "remote"),
+    ("archive_officer", "journal", "remote"), ("archive_officer", "journal", "direct"),
+    ("archive_officer", "mode", "remote"), ("archive_officer", "mode", "direct"),
+    ("operator", "mode", "remote"), ("operator", "mode", "direct"),
     ("archive_officer", "clock_confirm", "direct"), ("contractor", "clock_confirm", "direct"),
     ("archive_officer", "search", "remote"), ("archive_officer", "search", "direct"),
     ("contractor", "search", "direct"),
     ("archive_officer", "play", "remote"), ("archive_officer", "play", "direct"), ("contractor", "play", "direct"),
     ("contractor", "maintain", "direct"),
-    ("archive_officer", "mode", "remote"), ("archive_officer", "mode", "direct"),
-    ("operator", "mode", "remote"), ("operator", "mode", "direct"),
 }  # fmt: skip
 """Order 362-р as a list (`docs/commands.md`)."""
 _TOLD = ("holds", "clock_confirm", "search", "play", "maintain", "mode", "export")
@@ -85,6 +88,7 @@ _EXPORT: dict[str, Any] = {
 _ORDER = {"order_number": "12-р", "ordered_by": "Мер Іван"}
 _ARGS: dict[str, dict[str, Any]] = {
     "status": {}, "export": _EXPORT, "holds": {}, "clock_confirm": {"read_us": NOW_S * US},
+    "journal": {"query": {"person": "o"}},
     "hold": _ORDER | {"start_us": (NOW_S - 600) * US, "cameras": ["gate"]},
     "hold_end": _ORDER | {"hold_id": hold_id("the hold that is there")},
     "search": {"camera": "gate", "start_us": (NOW_S - 600) * US, "end_us": NOW_S * US},
@@ -206,7 +210,7 @@ class _House:
             ArchiveOrders(config, self._index, library, self._clock),
             VisitOrders(self._visits, self._clock),
             ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock),
-            self._health, self.replies.append, self._clock,
+            self._health, self._audit, self.replies.append, self._clock,
         )  # fmt: skip
 
     def take(self, token: bytes, access: Access) -> list[str]:
@@ -260,6 +264,10 @@ class _House:
             at_us=NOW_S * US, version="1", uptime_s=5, cpu_percent=3, load_1m=1, memory_used_bytes=1,
             memory_total_bytes=2, disk_total_bytes=3, disk_free_bytes=2, archive_bytes=1, cameras={},
         )  # fmt: skip
+
+    def _audit(self, _query: AuditQuery) -> bytes:
+        self.acts.append("journal")
+        return b"a page"
 
 
 class _Watch:

@@ -105,6 +105,7 @@ class Ledger:
         """Whether what comes in now is told by a clock that can be trusted (`docs/retention.md`)."""
         self._open: dict[CameraId, str] = {}
         self._lost: dict[CameraId, Loss] = {}
+        self._resting: dict[CameraId, Loss] = {}
         self._owed_segments: list[Segment] = []
         self._owed_gaps: list[Gap] = []
         self._left: list[str] = []
@@ -208,6 +209,37 @@ class Ledger:
                 self._index.note_loss(camera, loss)
             except ArchiveError as error:  # it is known until the agent ends; what else is told of it must not wait
                 _log.error("%s", error)
+
+    def rest(self, camera: CameraId, why: str | None) -> list[Gap]:
+        """From now on a camera is not to be recorded, by the word `why`, or is again; ArchiveError as in `settle`.
+
+        What is missing before this moment has another cause than what will be after it: it is entered and returned.
+        """
+        before = self._resting.get(camera)
+        if (before.evidence if before else None) == why:
+            return []
+        loss = before or self._lost.get(camera) or _ANEW
+        if why is None:
+            self._resting.pop(camera, None)
+        else:
+            self._resting[camera] = Loss(GapCause.MODE, why)
+        gaps = [] if camera in self._open else self._missing_until_now(camera, loss)
+        self._owed_gaps += gaps
+        self.settle()
+        # for an agent that starts after this one: why nothing was recorded at its end
+        self._index.note_loss(camera, None)
+        noted = self._resting.get(camera) or self._lost.get(camera)
+        if noted is not None:
+            self._index.note_loss(camera, noted)
+        return gaps
+
+    def _missing_until_now(self, camera: CameraId, loss: Loss) -> list[Gap]:
+        now_us = self._clock.utc_us()
+        begins = self._last_end_us(camera, now_us)
+        if begins is None:
+            begins = max(self._index.installed(camera).since_us or 0, self._started_us)
+        known = now_us - begins > TOLERANCE_US
+        return [Gap(camera, begins, now_us, loss.cause, loss.evidence)] if known else []
 
     def settle(self) -> None:
         """Enter what is known but not yet in the index; ArchiveError when the disk refuses, then it stays owed."""

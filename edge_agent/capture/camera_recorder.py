@@ -39,7 +39,7 @@ class CameraRecorder(CameraWorker):
     ) -> None:
         super().__init__(camera.id, clock, rounds, make_source, tell)
         self._place = place
-        self._writer = SegmentWriter(camera.id, place, clock, tell, self._disk)
+        self._writer = SegmentWriter(camera.id, place, clock, tell, self._disk, self._rest)
         self._times = CameraTimes(NodeTime(clock.synchronised), CameraClock())
         self._floor_us = 0
         self._note = ""
@@ -105,6 +105,10 @@ class CameraRecorder(CameraWorker):
         self._frames_before += before.frames
         self._bytes_before += before.bytes
         return self._feed
+
+    def _rest(self, why: str) -> None:
+        """Pictures come, and are not to be recorded now."""
+        self._change(CameraState.RESTING, None, why)
 
     def _disk(self, error: ArchiveError | None) -> None:
         """The disk failed, or bytes of a new file are written."""

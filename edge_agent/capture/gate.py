@@ -15,6 +15,8 @@ class Order:
     """Why nothing may be recorded now; empty: record."""
     disks: tuple[str, ...] = ()
     """The archive's disks in the order in which they are to be used; those that are not named come last."""
+    rest: tuple[tuple[str, str], ...] = ()
+    """Cameras that are not to be recorded now, each with why."""
 
 
 ORDER = JobForm(Order, "recorder")
@@ -28,8 +30,10 @@ class Gate:
         """Why nothing may be recorded now; empty while it may."""
         self.disks: tuple[str, ...] = ()
         """As in `Order`."""
+        self.resting: dict[str, str] = {}
+        """Cameras that are not to be recorded now, and why."""
 
     def hear(self, line: bytes) -> None:
         """ConfigError for what is no order."""
         order = ORDER.parse(line)
-        self.closed, self.disks = order.wait, order.disks
+        self.closed, self.disks, self.resting = order.wait, order.disks, dict(order.rest)

@@ -37,6 +37,8 @@ class RecorderJob:
     flush_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
     wait: str = ""
     """Why nothing may be recorded at first; empty: record (`capture/gate.py`)."""
+    rest: tuple[tuple[str, str], ...] = ()
+    """Cameras that are not to be recorded at first, each with why (`capture/gate.py`)."""
     more_disks: tuple[tuple[str, str], ...] = ()
     """Ids and folders of the archive's disks but the first."""
     disks: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ def main() -> None:
 
     def parse(line: bytes) -> RecorderJob:
         job = RECORDER_JOB.parse(line)
-        gate.closed, gate.disks = job.wait, job.disks
+        gate.closed, gate.disks, gate.resting = job.wait, job.disks, dict(job.rest)
         return job
 
     run_child("recorder", parse, lambda job, outlet, stop: record(job, clock, outlet, stop, gate), gate.hear)

@@ -57,7 +57,7 @@ class SegmentWriter:
     there is none, it is tried for at a keyframe every 2 s.
 
     `tell` gets what the agent should know of the files, `disk` what is wrong with the disk, or None once the first
-    bytes of a new file are written.  Neither may raise.
+    bytes of a new file are written; `rest` why the camera is not to be recorded now.  None of them may raise.
     """
 
     def __init__(
@@ -67,12 +67,14 @@ class SegmentWriter:
         clock: Clock,
         tell: Callable[[SegmentOpened | SegmentClosed], None],
         disk: Callable[[ArchiveError | None], None],
+        rest: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._camera = camera
         self._place = place
         self._clock = clock
         self._tell = tell
         self._disk = disk
+        self._rest = rest
         self._open: _Open | None = None
         self._sequence = 0
         self._retry_at = 0.0
@@ -89,18 +91,28 @@ class SegmentWriter:
 
     @property
     def must_end(self) -> bool:
-        """The recording has to wait: the file is to be ended in order."""
-        return bool(self._place.gate.closed)
+        """The recording has to wait, or the camera's to rest: the file is to be ended in order."""
+        return bool(self._place.gate.closed) or self._camera in self._place.gate.resting
 
     def lost(self, loss: Loss) -> None:
-        """Recording stopped; the first cause since the last file is the one that is told."""
-        self._loss = self._loss or loss
+        """Recording stopped; the first cause since the last file is the one that is told.
+
+        A rest is another matter: the agent's ledger tells what is missing before its end, and here only what comes
+        after it counts.
+        """
+        if self._loss is None or self._loss.cause is GapCause.MODE:
+            self._loss = loss
 
     def begin(self, start_us: int, header: bytes) -> None:
         """Begin a file; the one before must have been ended."""
         assert self._open is None
         if self._place.gate.closed:
             self._wait(self._place.gate.closed)
+            return
+        if (why := self._place.gate.resting.get(self._camera)) is not None:
+            self._retry_at = self._clock.monotonic() + DISK_RETRY_S
+            self._loss = Loss(GapCause.MODE, why)
+            self._rest(why)
             return
         self._sequence += 1
         name = SegmentName(self._camera, start_us, self._sequence)
@@ -170,6 +182,8 @@ class SegmentWriter:
             return
         self._open = None
         self._tell(SegmentClosed(segment))
+        if (why := self._place.gate.resting.get(self._camera)) is not None:
+            self._loss = Loss(GapCause.MODE, why)
 
     def _wait(self, words: str) -> None:
         self._retry_at = self._clock.monotonic() + DISK_RETRY_S

@@ -164,6 +164,7 @@ key_file = "keys/officer.key"
 identity_file = "keys/recipient.age"
 site = "{SITE}"
 language = "{language}"
+state_dir = "desk-state"
 
 {_mqtt_toml(broker)}"""
 

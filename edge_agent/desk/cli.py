@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
+from edge_agent.desk.audit_cli import audit_command
 from edge_agent.desk.client import Patience
 from edge_agent.desk.hold_cli import hold_app
 from edge_agent.desk.mode_cli import mode
@@ -71,6 +72,7 @@ app.add_typer(order_app)
 app.add_typer(roster_app)
 app.command("search")(search)
 app.command("mode")(mode)
+app.command("audit")(audit_command)
 
 
 @app.callback()

@@ -1,7 +1,7 @@
 """Asking a node: a signed command goes out, its replies come in, over the broker or over the node's own socket.
 
-The client carries tokens and believes no broker: what is no proper reply to this very request is passed over and
-counted.  (Replies are not signed: what a node really did stands in its journal.)
+The client carries tokens and believes no broker: what is no proper reply to this very request, signed by the node whose
+key is known (`proof.py`), is passed over and counted.
 """
 
 from __future__ import annotations
@@ -14,17 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.clock import Clock
+from edge_agent.desk.proof import Examiner, Keys, UnprovenError
 from edge_agent.errors import UplinkError
 from edge_agent.trust.command import RefusalCode
 from edge_agent.uplink.commands import claimed_nonce
 from edge_agent.uplink.link import Delivery, Fate, LinkSettings, LinkState, Phase, Received
 from edge_agent.uplink.mqtt import Link
-from edge_agent.uplink.payloads import MAX_JSON_BYTES, Reply, ReplyState, decode
+from edge_agent.uplink.payloads import MAX_JSON_BYTES, Reply, ReplyState
 from edge_agent.uplink.topics import Topics
 
 QUEUED_EVENTS = 1000
 """A flood beyond this is dropped: the broker may be hostile, this memory is ours."""
 LEAVE_S = 1.0
+GRACE_S = 3.0
+"""How long the node's own answer is awaited once one came that is not proved."""
+_LINE_BYTES = MAX_JSON_BYTES + 1024
+"""Of a reply with its signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ class DeskClient:
     """Asks nodes over a broker (`LinkSettings`) or the node it runs at over its socket (`Path`).
 
     Every method raises UplinkError when the broker, the agent or an answer can't be had.  `on_link` hears how the
-    connection to the broker fares, on the caller's thread.
+    connection to the broker fares, on the caller's thread.  `keys`: by which nodes' replies are believed; UnprovenError
+    when only others come.
     """
 
     def __init__(
@@ -56,14 +62,16 @@ class DeskClient:
         clock: Clock,
         patience: Patience | None = None,
         on_link: Callable[[LinkState], None] = _nothing,
+        keys: Keys | None = None,
     ) -> None:
+        self._keys = keys
         self._way, self._clock, self._on_link = way, clock, on_link
         self._patience = patience or Patience()
 
     def ask(self, node: Topics, token: bytes) -> Iterator[Reply]:
         """Send a signed command and give its replies as they come, up to the final one."""
         if isinstance(self._way, Path):
-            return _ask_locally(self._way, token, claimed_nonce(token), self._patience)
+            return _ask_locally(self._way, token, self._examiner(node, token), self._patience)
         return self._converse(self._way, node, claimed_nonce(token), token)
 
     def follow(self, node: Topics, request_id: str) -> Iterator[Reply]:
@@ -75,20 +83,29 @@ class DeskClient:
     def send(self, node: Topics, token: bytes) -> Reply | None:
         """Send without waiting for the end: until the broker has the command, or the agent has first answered."""
         if isinstance(self._way, Path):
-            with contextlib.closing(_ask_locally(self._way, token, claimed_nonce(token), self._patience)) as replies:
+            with contextlib.closing(
+                _ask_locally(self._way, token, self._examiner(node, token), self._patience)
+            ) as replies:
                 return next(replies)
-        with contextlib.closing(_Conversation(self._way, node, claimed_nonce(token), token, self._clock)) as talk:
+        request_id, examiner = claimed_nonce(token), self._examiner(node, token)
+        with contextlib.closing(_Conversation(self._way, node, request_id, token, self._clock, examiner)) as talk:
             deadline = self._clock.monotonic() + self._patience.connect_s
             while not talk.acknowledged:
                 self._heard(talk, deadline, self._patience.connect_s)
         return None
 
+    def _examiner(self, node: Topics, token: bytes) -> Examiner:
+        return Examiner(node, claimed_nonce(token), token, self._keys)
+
     def _converse(self, settings: LinkSettings, node: Topics, request_id: str, token: bytes | None) -> Iterator[Reply]:
         patience, began = self._patience, self._clock.monotonic()
-        with contextlib.closing(_Conversation(settings, node, request_id, token, self._clock)) as talk:
+        examiner = Examiner(node, request_id, token, self._keys)
+        with contextlib.closing(_Conversation(settings, node, request_id, token, self._clock, examiner)) as talk:
             deadline = began + patience.first_s
             while True:
                 limit = deadline if talk.connected else min(deadline, began + patience.connect_s)
+                if talk.doubted_at is not None:
+                    limit = min(limit, talk.doubted_at + GRACE_S)
                 reply = self._heard(talk, limit, patience.first_s if talk.replies == 0 else patience.idle_s)
                 if reply is None:
                     continue
@@ -103,7 +120,7 @@ class DeskClient:
         # Whoever floods the topic must not keep the time from running out.
         event = talk.next(left) if left > 0 else None
         if event is None:
-            raise UplinkError(talk.silence(waited_s))
+            raise talk.silence(waited_s)
         if isinstance(event, LinkState):
             self._on_link(event)
         return talk.take(event)
@@ -116,8 +133,15 @@ class _Conversation:
     """One request over one link of its own."""
 
     def __init__(
-        self, settings: LinkSettings, node: Topics, request_id: str, token: bytes | None, clock: Clock
+        self,
+        settings: LinkSettings,
+        node: Topics,
+        request_id: str,
+        token: bytes | None,
+        clock: Clock,
+        examiner: Examiner,
     ) -> None:
+        self._examiner, self._clock = examiner, clock
         self._node, self._request_id, self._token, self._where = node, request_id, token, settings.where
         self._reply_topic = node.reply(request_id)
         self._events: queue.Queue[_Event] = queue.Queue(QUEUED_EVENTS)
@@ -128,6 +152,8 @@ class _Conversation:
         self.connected = False
         """Has been, be it not now."""
         self.replies = 0
+        self.doubted_at: float | None = None
+        """When a reply came that is not proved, before any that is."""
         self._link = Link(settings, clock, self._put, self._put)
         # Made before the link starts, it stands first in the link's queue: no answer can come before it.
         self._link.subscribe(self._reply_topic)
@@ -154,8 +180,13 @@ class _Conversation:
                 return self._reply(payload)
         return None
 
-    def silence(self, waited_s: float) -> str:
-        """Why nothing came."""
+    def silence(self, waited_s: float) -> UplinkError | UnprovenError:
+        """Why nothing came that can be believed."""
+        if self._examiner.doubt is not None and not self.replies:
+            return self._examiner.doubt
+        return UplinkError(self._silence(waited_s))
+
+    def _silence(self, waited_s: float) -> str:
         if not self.connected:
             return self._last_state.reason or f"{self._where}: the broker does not answer"
         bad = f" ({self._malformed} unreadable replies were passed over)" if self._malformed else ""
@@ -179,15 +210,18 @@ class _Conversation:
             self._link.publish(self._node.command, self._token, qos=1, acked=self._put)
 
     def _reply(self, payload: bytes) -> Reply | None:
-        reply = _readable(payload, self._request_id)
+        reply = self._examiner.reply(payload)
         if reply is None:
             self._malformed += 1
+            if self._examiner.doubt is not None and self.doubted_at is None and not self.replies:
+                self.doubted_at = self._clock.monotonic()
             return None
         again = reply.state is ReplyState.REFUSED and reply.code == RefusalCode.REPLAYED
         if again and (self.replies or self._sent > 1):
             # QoS 1 may deliver a command twice: the second is refused, the first is being carried out.
             return None
         self.replies += 1
+        self.doubted_at = None
         return reply
 
     def _put(self, event: _Event) -> None:
@@ -195,25 +229,17 @@ class _Conversation:
             self._events.put_nowait(event)
 
 
-def _readable(payload: bytes, request_id: str) -> Reply | None:
-    try:
-        reply = decode(Reply, payload)
-    except ValueError:
-        return None
-    return reply if reply.request_id == request_id else None
-
-
-def _ask_locally(path: Path, token: bytes, request_id: str, patience: Patience) -> Generator[Reply, None, None]:
+def _ask_locally(path: Path, token: bytes, examiner: Examiner, patience: Patience) -> Generator[Reply, None, None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(patience.first_s)
         try:
             connection.connect(str(path))
             connection.sendall(token + b"\n")
             lines = connection.makefile("rb")
-            while line := lines.readline(MAX_JSON_BYTES + 1):
-                reply = _readable(line, request_id)
+            while line := lines.readline(_LINE_BYTES):
+                reply = examiner.reply(line.rstrip(b"\n"))
                 if reply is None:
-                    raise UplinkError(f"{path}: what answers there is no edge-agent")
+                    raise examiner.doubt or UplinkError(f"{path}: what answers there is no edge-agent")
                 yield reply
                 if reply.state.final:
                     return

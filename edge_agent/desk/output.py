@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from edge_agent.desk.board import printable
+from edge_agent.desk.proof import UnprovenError
 from edge_agent.desk.texts import Texts
 from edge_agent.errors import EdgeError, RefusedError
 from edge_agent.uplink.link import LinkState, Phase
@@ -40,7 +41,8 @@ def final_json(reply: Reply) -> dict[str, Any]:
 
 def unreachable_json(request_id: str, error: EdgeError) -> dict[str, Any]:
     """The same where no final reply came."""
-    return {"ok": False, "state": "unreachable", "code": "unreachable", "request_id": request_id, "error": str(error)}
+    state = "unproven" if isinstance(error, UnprovenError) else "unreachable"
+    return {"ok": False, "state": state, "code": state, "request_id": request_id, "error": str(error)}
 
 
 def in_language(words: Words, texts: Texts) -> str:

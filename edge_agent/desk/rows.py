@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from edge_agent.desk.board import AlarmView, Board, Event, NodeView, printable
 from edge_agent.desk.texts import Texts
 from edge_agent.model import CameraFault, CameraState, Severity
+from edge_agent.trust.journal import BadLine, JournalEntry
 from edge_agent.uplink.payloads import PROMISE_ALARM, AlarmMessage, CameraReport, Health, Kept, ModeReport, NodeState
-from edge_agent.when import from_us
+from edge_agent.when import from_us, spoken
 
 HOT_C = 80.0
 LOW_DISK_PART = 0.05
@@ -64,6 +65,9 @@ class AlarmRow:
     what: str
     state: str
     level: Level
+
+
+_LEVELS = {CameraState.CONNECTING: Level.WARNING, CameraState.LOST: Level.BAD}
 
 
 class Wording:
@@ -141,16 +145,16 @@ class Wording:
         return [self.camera(name, report) for name, report in sorted(reports.items())]
 
     def camera(self, camera: str, report: CameraReport) -> Row:
-        recording = report.state is CameraState.RECORDING
+        live = report.state in (CameraState.RECORDING, CameraState.RESTING)
         gaps = report.gaps_24h
         label = f"  {camera}" + (f" {printable(report.name, NAME_CHARS)}" if report.name != camera else "")
-        level = {CameraState.RECORDING: Level.GOOD, CameraState.CONNECTING: Level.WARNING}.get(report.state, Level.BAD)
+        level = _LEVELS.get(report.state, Level.GOOD)
         return Row(
             Level.WARNING if level is Level.GOOD and report.clock_warning else level,
             label.rstrip(),
             self._short_state(report.state, report.fault),
-            fps=f"{report.fps:.1f}" if recording else "",
-            bitrate=f"{report.bitrate_bps / 1e6:.1f}" if recording else "",
+            fps=f"{report.fps:.1f}" if live else "",
+            bitrate=f"{report.bitrate_bps / 1e6:.1f}" if live else "",
             gaps=f"{gaps.count}: {self.texts.duration(gaps.seconds)}" if gaps.count else "0",
         )
 
@@ -258,6 +262,20 @@ class Wording:
             case NodeState.STOPPED:
                 return self.texts.stopped
         return self.texts.unknown
+
+
+def journal_row(texts: Texts, zone: ZoneInfo, entry: JournalEntry | BadLine) -> tuple[str, str, str, str, str]:
+    """Time, who, action, outcome, reason."""
+    if isinstance(entry, BadLine):
+        return "", "", "", texts.unreadable, printable(entry.raw[:80].decode("utf-8", "replace"), 80)
+    try:
+        time = spoken(entry.at_us or 0, zone)
+    except OverflowError:
+        time = texts.none
+    camera = entry.args.get("camera")
+    what = " ".join(str(part) for part in (entry.action or entry.kind, camera) if part)
+    said = entry.reason if entry.count == 1 else f"{entry.reason} (×{entry.count})"
+    return time, printable(entry.who, 200), printable(what, 80), str(entry.outcome), printable(said, 500)
 
 
 def _strained(health: Health) -> bool:

@@ -6,22 +6,36 @@ import getpass
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from edge_agent.config import Language, Mqtt, Slug, ZoneName
 from edge_agent.errors import ConfigError, UsageError
-from edge_agent.toml_file import PathSection, load_toml, read_secret
+from edge_agent.toml_file import PathSection, load_toml, read_secret, resolve_path
 from edge_agent.trust.age_keys import Identity, parse_identities, read_secret_file
 from edge_agent.trust.age_passphrase import MAGIC, unseal
+from edge_agent.trust.checkpoint import origin_of
 from edge_agent.trust.keys import load_key
+from edge_agent.trust.note import SignatureKind, parse_note_key
 from edge_agent.uplink.link import LinkSettings, settings_of
 from edge_agent.uplink.topics import Topics
 
+
+def _verifier_key(text: str) -> str:
+    key = parse_note_key(text)
+    parts = key.name.split("/")
+    if key.kind is not SignatureKind.NOTE or len(parts) != 3 or parts[0] != origin_of("").rstrip("/"):
+        raise ValueError("not the key of a node: edge-agent/<site>/<node>+…")
+    Topics(parts[1], parts[2])
+    return text
+
+
 DEFAULT_CONFIG = Path("~/.config/edge-desk.toml")
+VerifierKey = Annotated[str, AfterValidator(_verifier_key)]
+"""`edge-agent/<site>/<node>+…`, as `edge-agent journal checkpoint --key` prints it."""
 ANSWER_SESSION_S = 900
 """An answer that comes while the connection is broken is kept by the broker for so long."""
 
@@ -33,6 +47,10 @@ class Desk(PathSection):
     person: Slug | None = None
     key_file: str | None = None
     identity_file: str | None = None
+    node_keys: tuple[VerifierKey, ...] = ()
+    """Of nodes whose key was compared by people; those of others are believed as they first come."""
+    state_dir: str = "~/.local/state/edge-desk"
+    """Where the desk remembers nodes' keys and checkpoints."""
     site: Slug | None = None
     language: Language = "uk"
     timezone: ZoneName = "Europe/Kyiv"
@@ -49,7 +67,7 @@ class Desk(PathSection):
 
     def resolved(self, folder: Path) -> Any:
         """With absolute paths, those of its `[mqtt]` included."""
-        changed = super().resolved(folder)
+        changed = super().resolved(folder).model_copy(update={"state_dir": resolve_path(self.state_dir, folder)})
         return changed.model_copy(update={"mqtt": self.mqtt.resolved(folder)}) if self.mqtt else changed
 
 

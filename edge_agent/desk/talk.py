@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from edge_agent.clock import Clock
 from edge_agent.desk.client import DeskClient, Patience
+from edge_agent.desk.memory import memory_of
 from edge_agent.desk.output import Told, raise_unless_done, say_json, unreachable_json
+from edge_agent.desk.proof import UnprovenError
 from edge_agent.desk.settings import ANSWER_SESSION_S, DEFAULT_CONFIG, Desk, broker_settings, signer
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.errors import UplinkError
@@ -49,7 +51,7 @@ class Talk:
         way = socket or broker_settings(desk, desk.person or "follow", session_s=ANSWER_SESSION_S)
         where = str(way) if isinstance(way, Path) else way.where
         self._told = Told(progress_console(), self.texts, where)
-        self._client = DeskClient(way, clock, patience, self._told.link)
+        self._client = DeskClient(way, clock, patience, self._told.link, memory_of(desk))
 
     def hear(self, request: Request, as_json: bool) -> Reply:
         """The final reply; meanwhile standard error shows how it goes."""
@@ -81,7 +83,7 @@ class Talk:
     def _ended_well(self, request: Request, as_json: bool) -> Iterator[None]:
         try:
             yield
-        except UplinkError as error:
+        except (UplinkError, UnprovenError) as error:
             if as_json:
                 say_json(unreachable_json(request.id, error))
             raise

@@ -78,6 +78,10 @@ class Texts:
     mbit: str
     sizes: tuple[str, str, str, str]
     """MB, GB, TB and bytes."""
+    journal_columns: tuple[str, str, str, str]
+    """Who, action, outcome, reason."""
+    unreadable: str
+    reading_journals: str
     camera_states: Mapping[CameraState, str]
     faults: Mapping[CameraFault, str]
 
@@ -165,9 +169,13 @@ _UK = Texts(
     units=("д", "год", "хв", "с"),
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
+    journal_columns=("хто", "дія", "наслідок", "підстава"),
+    unreadable="не розібрати",
+    reading_journals="Прочитано {count} записів з {of} (вузлів: {nodes})",
     camera_states={
         CameraState.CONNECTING: "з'єднується",
         CameraState.RECORDING: "записує",
+        CameraState.RESTING: "за режимом без запису",
         CameraState.LOST: "втрачено",
     },
     faults={
@@ -246,9 +254,13 @@ _EN = Texts(
     units=("d", "h", "min", "s"),
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
+    journal_columns=("who", "action", "outcome", "reason"),
+    unreadable="unreadable",
+    reading_journals="Read {count} of {of} entries ({nodes} nodes)",
     camera_states={
         CameraState.CONNECTING: "connecting",
         CameraState.RECORDING: "recording",
+        CameraState.RESTING: "not recorded in its mode",
         CameraState.LOST: "lost",
     },
     faults={

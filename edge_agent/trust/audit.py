@@ -15,11 +15,12 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from edge_agent.trust.checkpoint import Checkpoint, Verdict, judge, open_checkpoint
+from edge_agent.errors import ArchiveError
+from edge_agent.trust.checkpoint import Checkpoint, Verdict, judge, open_checkpoint, parse_checkpoint
 from edge_agent.trust.journal import BadLine, JournalEntry, parse_line
 from edge_agent.trust.journal_tree import JournalTree
 from edge_agent.trust.merkle import HASH_BYTES, leaf_hash, verify_inclusion
-from edge_agent.trust.note import MAX_NOTE_BYTES, BadNoteError, Note, NoteKey, strict_base64
+from edge_agent.trust.note import MAX_NOTE_BYTES, BadNoteError, Note, NoteKey, parse_note, strict_base64
 
 TYPE = "edge-audit+jwt"
 MAX_ENTRIES = 100
@@ -27,6 +28,8 @@ MAX_PAGE_BYTES = 150_000
 """Of entries and proofs; a page with its signature stays below what a desk reads of one message."""
 SCANNED = 50_000
 """Lines looked at for one page; a page that ends early says where to go on."""
+MAX_LINE_BYTES = 64_000
+"""Of a journal's line that is sent; the product's own are a few kilobytes long at most."""
 _MAX_TOKEN_BYTES = 1 << 20
 _ALGORITHM = "EdDSA"
 
@@ -70,6 +73,9 @@ class AuditQuery(_Strict):
             raise ValueError("the interval is empty: end_us must be after start_us")
         return self
 
+    def covers(self, at_us: int) -> bool:
+        return (self.start_us is None or at_us >= self.start_us) and (self.end_us is None or at_us < self.end_us)
+
     def matches(self, entry: JournalEntry | BadLine) -> bool:
         """Whether a line of the right time is meant; one that can't be read is told to whoever asks by time alone."""
         if isinstance(entry, BadLine):
@@ -110,6 +116,14 @@ class _Sieve:
             texts = [(part or b"").decode("utf-8", "replace") for part in head.groups()]
             known = self._heads[head[0]] = self._query.concerns(*texts)
         return known
+
+
+class ChangedEntryError(BadNoteError):
+    """An entry that the node shows is not the one that it signed."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"entry {index} is not in the journal that was signed: it was changed")
+        self.index = index
 
 
 class AuditedEntry(_Strict):
@@ -155,7 +169,8 @@ _pages: TypeAdapter[AuditPage] = TypeAdapter(AuditPage)
 
 
 def answer(tree: JournalTree, note: Note, query: AuditQuery) -> AuditPage:
-    """The page; `note` is the checkpoint over all of `tree`.  IndexError where the tree's files are not its own."""
+    """The page; `note` is the checkpoint over all of `tree`.  IndexError where the tree's files are not its own,
+    ArchiveError where a line is too long to be sent."""
     size, sieve = tree.count, _Sieve(query)
     found: list[AuditedEntry] = []
     room, following = MAX_PAGE_BYTES, None
@@ -164,16 +179,31 @@ def answer(tree: JournalTree, note: Note, query: AuditQuery) -> AuditPage:
     times = tree.times()[query.after :]
     asked = [index for index, at_us in enumerate(times, query.after) if low <= at_us < high]
     for scanned, (index, line) in enumerate(tree.lines(asked)):
-        if len(found) >= query.limit or scanned >= SCANNED or room <= 0:
+        if len(found) >= query.limit or scanned >= SCANNED:
             following = index
             break
         if sieve.passes(line) and query.matches(parse_line(index + 1, line)):
+            if len(line) > MAX_LINE_BYTES:
+                raise ArchiveError(f"entry {index} has {len(line)} bytes, too many to be sent: look at it at the node")
             entry = AuditedEntry(index=index, line=_base64(line), path=_texts(tree.inclusion(size, index)))
             room -= len(entry.line) + 47 * len(entry.path)
+            if room < 0 and found:
+                following = index
+                break
             found.append(entry)
     seen = query.seen if query.seen is not None and query.seen <= size else None
     consistency = _texts(tree.consistency(size, seen)) if seen else ()
     return AuditPage(query=query, checkpoint=str(note), consistency=consistency, entries=tuple(found), next=following)
+
+
+def holds(page: AuditPage) -> bool:
+    """Whether each entry's proof does, whoever signed the checkpoint."""
+    checkpoint = parse_checkpoint(parse_note(page.checkpoint).text)
+    return all(_stands(entry, checkpoint) for entry in page.entries)
+
+
+def _stands(entry: AuditedEntry, under: Checkpoint) -> bool:
+    return verify_inclusion(leaf_hash(entry.raw), entry.index, under.size, _hashes(entry.path), under.root)
 
 
 def sign_page(page: AuditPage, key: Ed25519PrivateKey) -> bytes:
@@ -198,14 +228,12 @@ def open_page(token: bytes, key: NoteKey, asked: AuditQuery, seen: Checkpoint | 
         entries = []
         before = asked.after - 1
         for entry in page.entries:
-            line = entry.raw
-            path = _hashes(entry.path)
-            if not verify_inclusion(leaf_hash(line), entry.index, checkpoint.size, path, checkpoint.root):
-                raise BadNoteError(f"entry {entry.index} is not in the journal that was signed: it was changed")
+            if not _stands(entry, checkpoint):
+                raise ChangedEntryError(entry.index)
             if entry.index <= before:
                 raise BadNoteError("the entries are not in order")
             before = entry.index
-            entries.append((entry.index, parse_line(entry.index + 1, line)))
+            entries.append((entry.index, parse_line(entry.index + 1, entry.raw)))
     except ValueError as error:
         raise BadNoteError(f"the answer: {error}") from error
     if page.next is not None and page.next <= before:

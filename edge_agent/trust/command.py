@@ -20,6 +20,7 @@ from edge_agent.errors import RefusedError
 from edge_agent.model import Interval, PersonId
 from edge_agent.trust import jws
 from edge_agent.trust.age_keys import Recipient
+from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.jws import MAX_TIME_S, Closed, plain_text
 from edge_agent.trust.keys import PublicKey
 from edge_agent.trust.policy import ALL_CAMERAS, Action, Person
@@ -296,6 +297,14 @@ class ModeArgs(Closed):
         return self
 
 
+class JournalArgs(Closed):
+    """`journal`: entries of the journal with their proofs."""
+
+    action: ClassVar[Action] = Action.JOURNAL
+
+    query: AuditQuery = Field(default=AuditQuery(), strict=False)
+
+
 CommandArgs = (
     StatusArgs
     | SearchArgs
@@ -306,6 +315,7 @@ CommandArgs = (
     | HoldsArgs
     | ClockConfirmArgs
     | MaintainArgs
+    | JournalArgs
     | ModeArgs
 )
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.errors import ArchiveError, NotFoundError
 from edge_agent.files import replace_durably
-from edge_agent.trust.audit import AuditQuery, answer, sign_page
+from edge_agent.trust.audit import AuditQuery, answer, holds, sign_page
 from edge_agent.trust.checkpoint import Checkpoint, cosignatures, open_checkpoint, sign_checkpoint
 from edge_agent.trust.journal import Journal
 from edge_agent.trust.journal_tree import JournalTree
@@ -81,13 +81,30 @@ class JournalLog:
             raise BrokenJournalError(f"the journal's entry {index} is not the one that was appended") from error
         return proof
 
+    def reply_key(self) -> Ed25519PrivateKey | None:
+        """What replies are signed with; None when another key has signed this journal so far: then the right one is
+        lost, and answers under this one would only look forged."""
+        try:
+            signatures = parse_note(self._path.read_bytes()).signatures
+        except (OSError, BadNoteError):
+            return self._secret  # what becomes of a file says nothing of the key
+        own = [one for one in signatures if one.name == self._origin]
+        return self._secret if not own or any(one.is_by(self.key) for one in own) else None
+
     def audit(self, query: AuditQuery) -> bytes:
-        """The signed page that answers a question (`audit.py`)."""
+        """The signed page that answers a question (`audit.py`).
+
+        Where the tree's files don't fit the lines, they are made again first; BrokenJournalError when the lines are
+        not those that were signed.
+        """
         with self.journal.tree() as tree:
             try:
                 page = answer(tree, self.checkpoint_of(tree), query)
-            except IndexError as error:
-                raise BrokenJournalError(f"the journal's tree contradicts itself: {error}") from error
+                if not holds(page):
+                    raise IndexError("a proof does not hold")
+            except (IndexError, BrokenJournalError):
+                tree.remake()
+                page = answer(tree, self.checkpoint_of(tree), query)
         return sign_page(page, self._secret)
 
     def keep_cosigned(self, note: Note, witnesses: Iterable[NoteKey]) -> None:

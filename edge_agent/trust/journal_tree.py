@@ -54,6 +54,11 @@ class JournalTree:
         """Keep only the first `size` lines' hashes, none if they don't give `root`: the rest may be a power cut's."""
         self._cut(size if size <= self.count and self.root(size) == root else 0)
 
+    def remake(self) -> None:
+        """Believe nothing but the lines."""
+        self._cut(0)
+        self.catch_up()
+
     def catch_up(self) -> None:
         """Take in the lines that are not in the tree yet; an unfinished one at the end is none."""
         length = os.fstat(self._journal_fd).st_size

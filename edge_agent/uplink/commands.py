@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import logging
 import re
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError, NotFoundError, UsageError
+from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.command import (
     MAX_TOKEN_BYTES,
     ClockConfirmArgs,
@@ -25,12 +27,14 @@ from edge_agent.trust.command import (
     HoldArgs,
     HoldEndArgs,
     HoldsArgs,
+    JournalArgs,
     MaintainArgs,
     ModeArgs,
     PlayArgs,
     SearchArgs,
 )
 from edge_agent.trust.door import Admitted, Door
+from edge_agent.trust.journal_log import BrokenJournalError
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
 from edge_agent.uplink.archive_orders import ArchiveOrders
@@ -64,6 +68,7 @@ class Commands:
         visits: VisitOrders,
         modes: ModeOrders,
         health: Callable[[], Health],
+        audit: Callable[[AuditQuery], bytes],
         broadcast: Answer,
         clock: Clock,
     ) -> None:
@@ -76,6 +81,7 @@ class Commands:
         self._visits = visits
         self._modes = modes
         self._health = health
+        self._audit = audit
         self._broadcast = broadcast
         self._clock = clock
         self._listening: dict[str, Answer] = {}
@@ -89,7 +95,8 @@ class Commands:
         except CommandRefusedError as refusal:
             if refusal.command is not None or self._may_answer_stranger():
                 request = refusal.command.nonce if refusal.command else claimed_nonce(token)
-                answer(self._reply(request, "refused", refusal.code, words.refused(refusal.code, str(refusal))))
+                reply = self._reply(request, "refused", refusal.code, words.refused(refusal.code, str(refusal)))
+                answer(reply.model_copy(update={"command_sha256": hashlib.sha256(token).hexdigest()}))
             return
         nonce = admitted.command.nonce
         try:
@@ -108,6 +115,8 @@ class Commands:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
                 case ModeArgs() as args:
                     self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
+                case JournalArgs(query=query):
+                    self._carried_out(admitted, self._told_journal(query), answer)
                 case _:
                     self._status(admitted, answer)
         except EdgeError as error:
@@ -136,6 +145,10 @@ class Commands:
         self._note(admitted, True, "told")
         result = health.model_dump(mode="json")
         answer(self._reply(admitted.command.nonce, "done", "status", words.status_given(), result))
+
+    def _told_journal(self, query: AuditQuery) -> Done:
+        """The page as it was signed: who asked verifies it himself, and can hand it on."""
+        return Done(words.journal_told(), {"page": self._audit(query).decode()})
 
     def _carried_out(self, admitted: Admitted, done: Done, answer: Answer) -> None:
         if not done.leave:
@@ -180,6 +193,7 @@ class Commands:
         return Reply(
             at_us=self._clock.utc_us(),
             request_id=request,
+            node=self._config.audience,
             state=ReplyState(state),
             code=code,
             words=said,
@@ -205,6 +219,8 @@ def _code(error: EdgeError) -> str:
     match error:
         case NotFoundError():
             return "not_found"
+        case BrokenJournalError():
+            return "journal_broken"
         case UsageError():
             return "bad_request"
         case _:

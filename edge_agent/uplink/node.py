@@ -115,9 +115,10 @@ class NodeLink:
     def mode(self, message: ModeMessage) -> None:
         self._link.publish(self._topics.mode(message.camera), encode(message), retain=True)
 
-    def reply(self, reply: Reply) -> None:
-        """A final reply is kept until the broker has it; progress is told to whoever listens now."""
-        topic, payload = self._topics.reply(reply.request_id), encode(reply)
+    def reply(self, reply: Reply, payload: bytes) -> None:
+        """`payload`: the same, signed.  A final reply is kept until the broker has it; progress is told to whoever
+        listens now."""
+        topic = self._topics.reply(reply.request_id)
         if not reply.state.final:
             self._link.publish(topic, payload, qos=0)
             return

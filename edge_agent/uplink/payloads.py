@@ -13,10 +13,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
 
 from edge_agent.messages import finite
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraState, NodeAlarm, Severity
+from edge_agent.trust.reply import signed
 from edge_agent.uplink.topics import Topics
 
 MAX_JSON_BYTES = 256 * 1024
@@ -288,12 +290,18 @@ class Reply(_Message):
     """How a command fares; the last one has a final state."""
 
     request_id: Id
+    node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}/[a-z0-9][a-z0-9_-]{0,31}$")] | None = None
+    """`<site>/<node>` that answers."""
+    command_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of a refusal: what was refused, byte for byte; anybody can send a node rubbish under another's request id."""
     state: ReplyState
     code: Code
     """For programs: the same whatever the words."""
     words: Words
     progress: Part | None = None
     result: Annotated[dict[str, JsonValue], Field(max_length=64), AfterValidator(finite)] | None = None
+    signature: Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    """The node's own, over all bytes before it (`trust/reply.py`); the last member of the object."""
 
 
 P = TypeVar("P", bound=_Payload)
@@ -312,6 +320,12 @@ TYPES: dict[str, type[_Message]] = {
 def encode(payload: BaseModel) -> bytes:
     """Compact UTF-8 JSON."""
     return payload.model_dump_json().encode()
+
+
+def encode_reply(reply: Reply, key: Ed25519PrivateKey | None) -> bytes:
+    """With the node's signature; without `key`, a node that has lost it, unsigned."""
+    body = reply.model_dump_json(exclude={"signature"}).encode()
+    return signed(body, key) if key else body
 
 
 def decode(kind: type[P], payload: bytes) -> P:

@@ -37,6 +37,10 @@ def status_given() -> Words:
     return Words(uk="Стан вузла", en="The node's state")
 
 
+def journal_told() -> Words:
+    return Words(uk="Записи журналу з доказами", en="Entries of the journal, with their proofs")
+
+
 def release_accepted(ahead: int) -> Words:
     if ahead:
         return Words(uk=f"Прийнято, у черзі попереду: {ahead}", en=f"Accepted; {ahead} before it in the queue")
@@ -141,9 +145,10 @@ def _long(seconds: float, units: tuple[str, str, str, str]) -> str:
 
 
 def archive_told(cameras: int, size_bytes: int) -> Words:
+    size, uk, en = (size_bytes / 1e9, "ГБ", "GB") if size_bytes >= 10**9 else (size_bytes / 1e6, "МБ", "MB")
     return Words(
-        uk=f"Камер: {cameras}, записів на {size_bytes / 1e9:.1f} ГБ",
-        en=f"{cameras} cameras, {size_bytes / 1e9:.1f} GB of recordings",
+        uk=f"Камер: {cameras}, записів на {size:.1f} {uk}",
+        en=f"Cameras: {cameras}, {size:.1f} {en} of recordings",
     )
 
 

@@ -371,3 +371,58 @@ def test_an_unfinished_file_that_nothing_can_be_read_of_is_kept_without_time_and
     assert (kept.torn, kept.interval.empty) == (True, True)
     assert [aged.segment for aged in index.by_age(CAMERA, FIRST, 2)] == [kept], "it goes with its age"
     assert ledger.reconcile() == []
+
+
+def test_a_rest_between_two_losses_is_a_gap_of_its_own(tmp_path: Path) -> None:
+    clock = HandClock(0)
+    index = Index(tmp_path / "index.sqlite", clock)
+    ledger = Ledger(tmp_path, index, [ME], clock)
+    ledger.begin([CAMERA])
+    ledger.opened(SegmentOpened(CAMERA, closed(10, 20).path, 10 * US))
+    ledger.closed(closed(10, 20))
+    ledger.lost(CAMERA, Loss(GapCause.CAMERA, "stalled"))
+    clock.move(30)
+    assert [gap.cause for gap in ledger.rest(CAMERA, "mode private")] == [GapCause.CAMERA]
+    assert ledger.rest(CAMERA, "mode private") == []
+    assert index.losses() == {CAMERA: Loss(GapCause.MODE, "mode private")}
+    clock.move(30)
+    assert [(gap.cause, gap.evidence) for gap in ledger.rest(CAMERA, None)] == [(GapCause.MODE, "mode private")]
+    assert index.losses() == {CAMERA: Loss(GapCause.CAMERA, "stalled")}
+    ledger.opened(SegmentOpened(CAMERA, "p", 65 * US, GapCause.CAMERA, "stalled"))
+    assert [(gap.start_us // US, gap.end_us // US, str(gap.cause)) for gap in index.gaps(CAMERA, ALWAYS)] == [
+        (20, 30, "camera"),
+        (30, 60, "mode"),
+        (60, 65, "camera"),
+    ]
+    assert index.losses() == {}
+
+
+def test_a_rest_that_begins_while_a_file_is_open_begins_where_the_file_ends(tmp_path: Path) -> None:
+    clock = HandClock(0)
+    ledger = Ledger(tmp_path, Index(tmp_path / "index.sqlite", clock), [ME], clock)
+    ledger.begin([CAMERA])
+    ledger.opened(SegmentOpened(CAMERA, closed(0, 12).path, 0))
+    clock.move(10)
+    assert ledger.rest(CAMERA, "mode private") == []
+    ledger.closed(closed(0, 12))
+    clock.move(10)
+    (gap,) = ledger.rest(CAMERA, None)
+    assert (gap.start_us, gap.end_us, gap.cause) == (12 * US, 20 * US, GapCause.MODE)
+
+
+def test_an_agent_that_ended_during_a_rest_left_its_cause(tmp_path: Path) -> None:
+    clock = HandClock(0)
+    index = Index(tmp_path / "index.sqlite", clock)
+    ledger = Ledger(tmp_path, index, [ME], clock, boot="one")
+    ledger.begin([CAMERA])
+    ledger.opened(SegmentOpened(CAMERA, closed(0, 10).path, 0))
+    ledger.closed(closed(0, 10))
+    clock.move(10)
+    ledger.rest(CAMERA, "mode private")
+    ledger.lost(CAMERA, Loss(GapCause.CAMERA, "stalled"))
+    clock.move(20)
+    ledger.alive()
+    clock.move(5)
+    Ledger(tmp_path, index, [ME], clock, boot="one").begin([CAMERA])
+    causes = [(gap.start_us // US, gap.end_us // US, str(gap.cause)) for gap in index.gaps(CAMERA, ALWAYS)]
+    assert causes == [(10, 30, "mode"), (30, 35, "node_off")]

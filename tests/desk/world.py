@@ -83,7 +83,7 @@ def worker(
     made = run("keys", "new", str(home / "keys"), "--id", id_, "--role", role, *names, *lock)
     assert made.code == 0, made.err
     lines = [f'person = "{id_}"', 'key_file = "keys/person.key"', 'identity_file = "keys/person.age"']
-    lines += [f'site = "{SITE}"', f'language = "{language}"', 'timezone = "Europe/Kyiv"']
+    lines += [f'site = "{SITE}"', f'language = "{language}"', 'state_dir = "state"', 'timezone = "Europe/Kyiv"']
     if broker is not None:
         own = broker.authority.issue(f"desk-{id_}")
         lines += ["[mqtt]", 'host = "127.0.0.1"', f"port = {broker.tls_port}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.clock import US, SystemClock
-from edge_agent.model import AlarmNature, AlarmPhase, Severity
+from edge_agent.model import AlarmNature, AlarmPhase, CameraState, GapCause, Severity
 from edge_agent.trust.command import ModeArgs
 from edge_agent.trust.policy import Role
 from edge_agent.uplink.payloads import AlarmMessage, ModeMessage, Reply, ReplyState, decode
@@ -80,7 +81,7 @@ def test_what_is_disarmed_is_silent_until_a_person_arms_it_and_until_that_ends(
         assert (unpermitted.state, unpermitted.code) == (ReplyState.REFUSED, "not_permitted")
         assert is_in(dispatcher, "disarmed", "gate")
 
-        until_us = NOW() + 20 * US
+        until_us = NOW() + 15 * US
         done = ask(dispatcher, operator, mode="night", until_us=until_us, reason="Свято міста")
         assert done.state is ReplyState.DONE, done.words
         assert done.result is not None
@@ -111,6 +112,45 @@ def test_what_is_disarmed_is_silent_until_a_person_arms_it_and_until_that_ends(
         camera_server.kill()
         (lost, *_) = wait_until(lambda: alarms(dispatcher, AlarmNature.LOST), 60, "the lost camera")
         assert lost.severity is Severity.WARNING
+
+
+def test_a_mode_that_records_nothing_is_a_gap_with_its_cause_and_the_next_one_records_again(
+    tmp_path: Path, broker: Mosquitto, camera_server: CameraServer
+) -> None:
+    officer = TestPerson("officer", Role.ARCHIVE_OFFICER)
+    with (
+        Dispatcher(broker) as dispatcher,
+        RunningAgent(
+            tmp_path,
+            {"gate": camera_server.url("/main"), "yard": camera_server.url("/hevc")},
+            broker=broker,
+            people=(officer,),
+            camera_lines="[camera.watch]\nenabled = false",
+            more='[[mode]]\nid = "private"\nrecord = false\n',
+        ) as agent,
+    ):
+
+        def is_(state: CameraState, camera: str) -> bool:
+            health = dispatcher.health()
+            return health is not None and health.cameras[camera].state is state
+
+        wait_until(lambda: agent.recording("gate", "yard"), 60, "both are recorded")
+        until_us = NOW() + 10 * US
+        done = ask(dispatcher, officer, mode="private", camera="gate", until_us=until_us)
+        assert done.state is ReplyState.DONE, done.words
+        wait_until(lambda: is_(CameraState.RESTING, "gate"), 40, "gate rests")
+        assert not agent.recording("gate"), "its file was ended in order"
+        assert is_(CameraState.RECORDING, "yard")
+        wait_until(lambda: agent.recording("gate"), 60, "gate is recorded again")
+        rest = wait_until(lambda: [gap for gap in agent.gaps("gate") if gap.cause is GapCause.MODE], 30, "the gap")
+        assert {gap.evidence for gap in rest} == {"mode private"}
+        last = max(segment.end_us for segment in agent.segments("gate") if segment.end_us <= rest[0].start_us)
+        assert rest[0].start_us == last, "it begins where the recording ended"
+        assert rest[-1].end_us >= until_us
+        assert all(one.end_us == other.start_us for one, other in itertools.pairwise(rest))
+        wait_until(lambda: is_(CameraState.RECORDING, "gate"), 20, "health says so")
+        assert alarms(dispatcher, AlarmNature.LOST) == []
+        assert agent.gaps("yard") == []
 
 
 def test_an_override_from_the_desk_outlives_a_power_cut_and_is_cleared_at_the_node(

@@ -80,19 +80,20 @@ class RunningAgent:
         camera_lines: str = "",
         archive_lines: str = "",
         segment_s: int = 5,
+        node: str = NODE,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.archive = self.data / "archive"
         self.config = folder / "edge-agent.toml"
-        lines = [f'site = "{SITE}"\nnode = "{NODE}"\ndata = "data"\nhealth_every_s = 1\n']
+        lines = [f'site = "{SITE}"\nnode = "{node}"\ndata = "data"\nhealth_every_s = 1\n']
         lines += [f"[archive]\nsegment_s = {segment_s}\nflush_s = 1\n{archive_lines}\n[retention]\nmin_free = 0\n"]
         lines += [f'[[camera]]\nid = "{name}"\nurl = "{url}"\n{camera_lines}\n' for name, url in cameras.items()]
         if broker is not None:
-            node = broker.authority.issue("node-n1")
+            own = broker.authority.issue(f"node-{node}")
             lines.append(
                 f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.tls_port}\nca_file = "{broker.authority.ca_file}"\n'
-                f'cert_file = "{node.cert_file}"\nkey_file = "{node.key_file}"\n'
+                f'cert_file = "{own.cert_file}"\nkey_file = "{own.key_file}"\n'
             )
         lines += [person.toml() for person in people]
         self.config.write_text("\n".join([*lines, more]), encoding="utf-8")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Box, CameraId
+from edge_agent.trust.reply import opened
 from edge_agent.uplink import payloads
 from edge_agent.uplink.payloads import (
     MAX_JSON_BYTES,
@@ -58,6 +59,14 @@ def test_garbage_is_a_value_error_and_nothing_else(garbage: bytes) -> None:
             decode(kind, garbage)
         assert len(str(caught.value)) < 700
         assert str(caught.value).isprintable()
+
+
+def test_the_documentations_reply_is_signed_as_it_says() -> None:
+    (text,) = (text for topic, text in examples() if "/reply/" in topic)
+    compact = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")).encode()
+    body, key = opened(compact)
+    assert str(key) == "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+    assert decode(Reply, body).model_dump_json(exclude={"signature"}).encode() == body
 
 
 @pytest.mark.parametrize(
