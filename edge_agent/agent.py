@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edge_agent import __version__
@@ -24,6 +25,7 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.promise import OnFull
+from edge_agent.buffer.register import Register
 from edge_agent.buffer.retention import Ballast, Deleter
 from edge_agent.cameras import Cameras
 from edge_agent.children import Ended, Heard
@@ -35,6 +37,7 @@ from edge_agent.disk_watch import DiskWatch
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster
 from edge_agent.hearing import Hearing
+from edge_agent.incidents import Incidents
 from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.journal_watch import JournalWatch
 from edge_agent.kernel_clock import boot_id
@@ -63,6 +66,7 @@ from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.mode_orders import ModeOrders
@@ -72,6 +76,7 @@ from edge_agent.uplink.topics import Topics, roster_topic
 from edge_agent.uplink.visit_orders import VisitOrders
 from edge_agent.visits import Visits, look_for_forgotten
 from edge_agent.watchdog import Watchdog
+from edge_agent.witnesses import Witnesses
 from edge_agent.workers import RECORDER, WATCHER, Workers
 
 _log = logging.getLogger(__name__)
@@ -116,7 +121,7 @@ class Agent:
         self._library = Library(self._disks, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
         key = node_signing_key(data, signed_before=config.checkpoint_path.exists())
-        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key)
+        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key, config.witnesses)
         self._gap_notes = GapNotes()
         self._documents = Documents(data / "documents.json", clock)
         self._holds = Holds(self._documents)
@@ -155,11 +160,21 @@ class Agent:
             outbox = Outbox(data / "outbox.sqlite", clock=clock)
             topics = Topics(config.site, config.node)
             put = self._events.put
-            self._node = NodeLink(config.mqtt, topics, outbox, clock, put, put, rosters=self._rosters is not None)
+            self._node = NodeLink(
+                config.mqtt,
+                topics,
+                outbox,
+                clock,
+                put,
+                put,
+                rosters=self._rosters is not None,
+                witnesses=(key.key_id.hex() for key in config.witnesses),
+            )
+        self._witnesses = Witnesses(self._log, config.witnesses, self._node_alarms, self._ask_witness, clock)
         self._modes = Modes(
             config.plan, config.zone, self._documents, clock, lambda changes: self._mode_keeper.changed(changes)
         )
-        self._loudness = Loudness(self._modes.severity_of, lambda alarm: self._reports.tell_alarm(alarm))
+        self._loudness = Loudness(self._modes.severity_of, lambda alarm: self._incidents.hear(alarm))
         self._reports = Reports(
             config,
             self._index,
@@ -176,6 +191,10 @@ class Agent:
         self._mode_keeper = ModeKeeper(
             self._loudness, self._journal, clock, self._reports.tell_modes, self._resting.let
         )
+        register = Register(data / "incidents.sqlite", clock)
+        set_trouble = partial(self._node_alarms.set, "incidents_unwritten")
+        topics = Topics(config.site, config.node)
+        self._incidents = Incidents(register, self._reports, topics, set_trouble, clock)
         self._hearing = Hearing(
             config, self._ledger, self._cameras, self._upkeep, self._reports, self._loudness, self._gap_notes, clock
         )
@@ -190,6 +209,7 @@ class Agent:
             ClockOrders(self._clock_watch, clock),
             ArchiveOrders(config, self._index, self._library, clock),
             VisitOrders(self._visits, clock),
+            IncidentOrders(register, self._holds, self._door, self._incidents.written, config.zone, clock),
             ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
             self._log.audit,
@@ -211,6 +231,8 @@ class Agent:
                 Periodic("refusals", 60, self._door.settle),
                 Periodic("journal", 2, self._journal_watch.look),
                 Periodic("visits", 60, self._look_for_visits),
+                Periodic("incidents", 1, self._incidents.look),
+                Periodic("register", 3600, self._incidents.prune),
                 *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
                 Periodic("forecast", 5, self._look_ahead),
             ],
@@ -224,6 +246,7 @@ class Agent:
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
         self._note_start()
+        self._incidents.resume(self._node_alarms.open)
         self._upkeep.look_at_the_clock()
         unfinished = self._ledger.reconcile()
         self._deleter.finish()
@@ -250,6 +273,7 @@ class Agent:
             self._watchdog.stopping()
             socket.close()
             self._workers.stop(self._next_event, self._hearing.last_words)
+            self._incidents.close()
             self._door.settle(now=True)
             self._upkeep.journal_swept()
             self._note_gaps()
@@ -304,9 +328,13 @@ class Agent:
                 self._child_ended(child, code)
             case LinkState() if is_online(event):
                 self._reports.tell_all()
+                self._incidents.tell_list()
+                self._witnesses.online()
             case Received(topic=topic, payload=payload) if topic == roster_topic(self._config.site):
                 if self._rosters:
                     self._rosters.offered(payload)
+            case Received(topic=topic, payload=payload) if self._witnesses.hear(topic, payload):
+                pass
             case Received(payload=payload, retain=False):
                 self._commands.take(payload, Access.REMOTE, self._broadcast)
             case LocalCommand(token=token, replies=replies):
@@ -340,12 +368,15 @@ class Agent:
     def _answer_locally(self, replies: LocalReplies, reply: Reply) -> None:
         replies.send(encode_reply(reply, self._log.reply_key()), final=reply.state.final)
 
+    def _ask_witness(self, witness: str, request: bytes) -> None:
+        if self._node:
+            self._node.ask_witness(witness, request)
+
     def _release_news(self, news: ReleaseNews) -> None:
         self._commands.release_news(news)
 
     def _node_alarm(self, alarm: NodeAlarm) -> None:
-        if self._node:
-            self._node.node_alarm(alarm)
+        self._incidents.hear_node(alarm)
 
     def _clock_stepped(self, step: ClockStep) -> None:
         note_clock_step(self._journal, step)
@@ -369,6 +400,7 @@ class Agent:
         """Vouch for the journal as it is now; health tells it.  Where that can't be, an alarm does."""
         try:
             self._reports.checkpoint = str(self._log.checkpoint())
+            self._witnesses.look()
             said = None
         except ArchiveError as error:
             self._reports.checkpoint = None

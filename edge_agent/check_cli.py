@@ -20,6 +20,7 @@ from edge_agent.at_node import PassphraseOption
 from edge_agent.at_work import MaybeKeyOption, MaybePersonOption, at_work
 from edge_agent.buffer.check import Finding, Kind, Weight
 from edge_agent.buffer.check_holds import of_holds
+from edge_agent.buffer.check_hours import of_hours
 from edge_agent.buffer.checkup import Checkup, Looked, still_there
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
@@ -66,7 +67,7 @@ def check(
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the archive with its index and its own rules; ends with 1 when something is wrong."""
+    """Compare the archive with its index, the journal and its own rules; ends with 1 when something is wrong."""
     settings = load(config)
     if not disks_of(settings).there():
         raise ArchiveError(f"the archive's folder {settings.archive_dir} is not there: is its disk mounted?")
@@ -90,7 +91,8 @@ def _checked(config: Config, deep: bool, repair: bool, progress: Callable[[float
 
     def look(*, deep: bool) -> Looked:
         found = checkup.look(running=running, deep=deep, progress=progress)
-        return replace(found, findings=(*found.findings, *_of_holds(config, found.findings, clock)))
+        more = (*_of_holds(config, found.findings, clock), *_of_hours(config, found.findings, clock))
+        return replace(found, findings=(*found.findings, *more))
 
     looked = look(deep=deep)
     if running and looked.findings:
@@ -123,7 +125,7 @@ def _of_holds(config: Config, found: Sequence[Finding], clock: Clock) -> list[Fi
         holds, complete = holds + ordered, complete and not ordered
     if not complete and not findings:
         findings.append(Finding(Kind.HOLDS_UNKNOWN, path.name))
-    if any(finding.kind in (Kind.INDEX_MISSING, Kind.INDEX_DAMAGED) for finding in found):
+    if _without_index(found):
         return findings
     index = Index(config.index_path, clock, read_only=True)
     try:
@@ -132,6 +134,21 @@ def _of_holds(config: Config, found: Sequence[Finding], clock: Clock) -> list[Fi
         return findings + of_holds(holds, cameras, index, library, found, clock.utc_us())
     finally:
         index.close()
+
+
+def _of_hours(config: Config, found: Sequence[Finding], clock: Clock) -> list[Finding]:
+    """The roots of the journal against the index; where the journal can't be read, nothing is known of them."""
+    if _without_index(found):
+        return []
+    index = Index(config.index_path, clock, read_only=True)
+    try:
+        return of_hours(Journal(config.journal_path, clock).read(), index, clock.utc_us())
+    finally:
+        index.close()
+
+
+def _without_index(found: Sequence[Finding]) -> bool:
+    return any(finding.kind in (Kind.INDEX_MISSING, Kind.INDEX_DAMAGED) for finding in found)
 
 
 def _identities(config: Config) -> Sequence[Identity]:

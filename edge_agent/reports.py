@@ -13,10 +13,11 @@ from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.forecaster import Forecaster
 from edge_agent.health import ArchiveProbe, NodeProbe
-from edge_agent.model import Alarm, CameraId
+from edge_agent.model import Alarm, CameraId, NodeAlarm
 from edge_agent.modes.standing import Modes
 from edge_agent.node_alarms import NodeAlarms
 from edge_agent.uplink.forecast_words import kept_report, promise_report
+from edge_agent.uplink.incident_payloads import IncidentMessage, RegisterMessage
 from edge_agent.uplink.mode_reports import mode_message, mode_report
 from edge_agent.uplink.node import NodeLink
 from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, VisitReport, shown, trouble
@@ -109,8 +110,22 @@ class Reports:
     def tell_alarm(self, alarm: Alarm) -> None:
         _log.info("alarm %s %s %s (%s) on %s", alarm.alarm_id, alarm.nature, alarm.phase, alarm.severity, alarm.camera)
         if self._node:
-            zone = self._cameras.zone_name(alarm.camera, alarm.zone)
-            self._node.alarm(alarm, self._cameras.name(alarm.camera), zone)
+            self._node.alarm(alarm, *self.alarm_names(alarm))
+
+    def tell_node_alarm(self, alarm: NodeAlarm) -> None:
+        if self._node:
+            self._node.node_alarm(alarm)
+
+    def tell_incident(self, message: IncidentMessage) -> None:
+        if self._node:
+            self._node.incident(message)
+
+    def tell_incidents(self, message: RegisterMessage) -> None:
+        if self._node:
+            self._node.incidents(message)
+
+    def alarm_names(self, alarm: Alarm) -> tuple[str, str]:
+        return self._cameras.name(alarm.camera), self._cameras.zone_name(alarm.camera, alarm.zone)
 
     def _report(self, camera: CameraId) -> CameraReport:
         report = self._cameras.report(camera, self._archive_probe.gaps_of_a_day(camera), self._kept(camera))

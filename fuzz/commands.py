@@ -10,6 +10,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds, hold_id
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.library import Library
+from edge_agent.buffer.register import Register
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
 from edge_agent.clock_watch import ClockWatch
@@ -39,6 +41,7 @@ from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release
 from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import MAX_JSON_BYTES, Health, Reply, ReplyState
 from edge_agent.uplink.visit_orders import VisitOrders
@@ -202,6 +205,7 @@ class _House:
         self._index.add([Segment(CameraId("gate"), path, recorded.start_us, recorded.end_us, 1, 1, "00" * 32)])
         self._holds = Holds(documents)
         self._visits = Visits(documents, self._clock)
+        self._register = Register(folder / "incidents.sqlite", self._clock)
         library = Library(folder / "archive", self._index, (), self._clock)
         orders = HoldOrders([CameraId("gate")], self._holds, self._index, library, self._clock)
         clock_orders = ClockOrders(ClockWatch(documents, self._clock, "a boot", lambda _: None), self._clock)
@@ -209,6 +213,7 @@ class _House:
             config, self._door, self._exports, orders, clock_orders,
             ArchiveOrders(config, self._index, library, self._clock),
             VisitOrders(self._visits, self._clock),
+            IncidentOrders(self._register, self._holds, self._door, lambda _: None, UTC, self._clock),
             ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock),
             self._health, self._audit, self.replies.append, self._clock,
         )  # fmt: skip

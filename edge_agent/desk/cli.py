@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
+from edge_agent.desk import incident_cli
 from edge_agent.desk.audit_cli import audit_command
 from edge_agent.desk.client import Patience
 from edge_agent.desk.hold_cli import hold_app
@@ -55,6 +56,7 @@ from edge_agent.desk.settings import (
 from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
+from edge_agent.desk.witness_cli import witness_app
 from edge_agent.errors import EdgeError, UsageError
 from edge_agent.terminal import JsonOption, app_of, console, run_app
 from edge_agent.trust.age import open_file
@@ -71,6 +73,10 @@ app.add_typer(hold_app)
 app.add_typer(order_app)
 app.add_typer(roster_app)
 app.command("search")(search)
+app.add_typer(incident_cli.incident_app)
+for _command in (incident_cli.ack, incident_cli.comment, incident_cli.false, incident_cli.incidents):
+    app.command()(_command)
+app.add_typer(witness_app)
 app.command("mode")(mode)
 app.command("audit")(audit_command)
 

@@ -21,6 +21,7 @@ from edge_agent.model import Interval, PersonId
 from edge_agent.trust import jws
 from edge_agent.trust.age_keys import Recipient
 from edge_agent.trust.audit import AuditQuery
+from edge_agent.trust.incident_args import AcknowledgeArgs, HoldId, IncidentArgs, IncidentsArgs
 from edge_agent.trust.jws import MAX_TIME_S, Closed, plain_text
 from edge_agent.trust.keys import PublicKey
 from edge_agent.trust.policy import ALL_CAMERAS, Action, Person
@@ -83,8 +84,6 @@ def _recipient(text: str) -> str:
 
 AgeKey = Annotated[str, AfterValidator(_recipient)]
 """`age1…`"""
-HoldId = Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")]
-"""A hold's id, or as much of its beginning as names it alone."""
 SignedOrder = Annotated[str, Field(min_length=1, max_length=MAX_ORDER_BYTES, pattern=r"^[A-Za-z0-9_.-]+$")]
 """The order that is carried out, signed by the official (`order.py`)."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
@@ -317,6 +316,9 @@ CommandArgs = (
     | MaintainArgs
     | JournalArgs
     | ModeArgs
+    | AcknowledgeArgs
+    | IncidentArgs
+    | IncidentsArgs
 )
 
 _ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_args(CommandArgs)}

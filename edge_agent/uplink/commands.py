@@ -34,6 +34,7 @@ from edge_agent.trust.command import (
     SearchArgs,
 )
 from edge_agent.trust.door import Admitted, Door
+from edge_agent.trust.incident_args import AcknowledgeArgs, IncidentArgs, IncidentsArgs
 from edge_agent.trust.journal_log import BrokenJournalError
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
@@ -41,6 +42,7 @@ from edge_agent.uplink.archive_orders import ArchiveOrders
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
 from edge_agent.uplink.visit_orders import VisitOrders
@@ -66,6 +68,7 @@ class Commands:
         clock_orders: ClockOrders,
         archive: ArchiveOrders,
         visits: VisitOrders,
+        incidents: IncidentOrders,
         modes: ModeOrders,
         health: Callable[[], Health],
         audit: Callable[[AuditQuery], bytes],
@@ -79,6 +82,7 @@ class Commands:
         self._clock_orders = clock_orders
         self._archive = archive
         self._visits = visits
+        self._incidents = incidents
         self._modes = modes
         self._health = health
         self._audit = audit
@@ -113,12 +117,21 @@ class Commands:
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
+                case AcknowledgeArgs() as args:
+                    self._carried_out(admitted, self._incidents.acknowledge(admitted, args), answer)
+                case IncidentArgs() as args:
+                    self._carried_out(admitted, self._incidents.write(admitted, args), answer)
+                case IncidentsArgs() as args:
+                    self._carried_out(admitted, self._incidents.tell(admitted, args), answer)
                 case ModeArgs() as args:
                     self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
                 case JournalArgs(query=query):
                     self._carried_out(admitted, self._told_journal(query), answer)
                 case _:
                     self._status(admitted, answer)
+        except CommandRefusedError as refusal:
+            self._note(admitted, False, f"{refusal.code}: {refusal}")
+            answer(self._reply(nonce, "refused", refusal.code, words.refused(refusal.code, str(refusal))))
         except EdgeError as error:
             self._note(admitted, False, str(error))
             answer(self._reply(nonce, "failed", _code(error), words.failed(str(error))))

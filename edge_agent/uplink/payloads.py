@@ -9,6 +9,7 @@ Times are UTC: `…_us` in microseconds since 1970 is the fact; the ISO 8601 tex
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
 
 from edge_agent.messages import finite
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraFault, CameraState, NodeAlarm, Severity
+from edge_agent.model import Alarm, AlarmCut, AlarmNature, AlarmPhase, CameraFault, CameraState, NodeAlarm, Severity
 from edge_agent.trust.reply import signed
 from edge_agent.uplink.topics import Topics
 
@@ -26,6 +27,8 @@ MAX_CAMERAS = 64
 PROMISE_ALARM = "promise_breaks"
 """The code of the node's alarm that the forecast raises (`docs/forecast.md`)."""
 
+AROUND_US = 10_000_000
+"""What of the archive belongs to an alarm: so much before its start and after its end."""
 CLOCK_OFF_S = 5.0
 """A camera's clock that is further off is worth a warning."""
 _LAST_US = 253_402_300_799_999_999  # 9999-12-31, as far as ISO texts go
@@ -63,6 +66,10 @@ class _Message(_Payload):
     @property
     def at(self) -> str:
         return iso(self.at_us)
+
+
+Payload = _Payload
+Message = _Message
 
 
 class Words(_Payload):
@@ -243,6 +250,14 @@ class BoxPart(_Payload):
     height: Part
 
 
+class Footage(_Payload):
+    """The part of the archive that shows an alarm, ready to be asked for."""
+
+    camera: Slug
+    start_us: Us
+    end_us: Us
+
+
 class AnyAlarm(_Message):
     """One message of an alarm's life; `message_id` is the same whenever this message is sent again."""
 
@@ -252,6 +267,12 @@ class AnyAlarm(_Message):
     node: Slug
     phase: AlarmPhase
     started_us: Us
+    cut: AlarmCut | None = None
+    """Of an END: why it was ended although nobody saw what raised it end; …"""
+    seen_us: Us | None = None
+    """… and when it was last known to go on."""
+    merged: Count = 0
+    """Further alarms of the same camera, zone and nature that it stands for (`docs/incidents.md`, "Storms")."""
     text: Words
 
 
@@ -266,6 +287,7 @@ class AlarmMessage(AnyAlarm):
     box: BoxPart | None = None
     direction_deg: Annotated[float, Field(ge=0, le=360)] | None = None
     picture_topic: Annotated[str, Field(max_length=300, pattern=_CLEAN)] | None = None
+    footage: Footage | None = None
 
 
 class NodeAlarmMessage(AnyAlarm):
@@ -341,9 +363,9 @@ def decode(kind: type[P], payload: bytes) -> P:
         raise ValueError(f"{kind.__name__}: {_printable('; '.join(places))}{more}") from None
 
 
-def schema() -> dict[str, Any]:
+def schema(types: Mapping[str, type[_Message]] = TYPES) -> dict[str, Any]:
     """JSON Schema of each payload, by the word in its topic."""
-    return {name: kind.model_json_schema(mode="serialization") for name, kind in TYPES.items()}
+    return {name: kind.model_json_schema(mode="serialization") for name, kind in types.items()}
 
 
 def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str = "") -> AlarmMessage:
@@ -368,7 +390,16 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         direction_deg=None if alarm.direction_deg is None else alarm.direction_deg % 360,
         text=alarm_words(alarm, name, zone),
         picture_topic=topics.picture(alarm.camera, alarm.alarm_id) if alarm.picture else None,
+        cut=alarm.cut,
+        seen_us=alarm.seen_us,
+        merged=alarm.merged,
+        footage=footage_of(alarm.camera, alarm.started_us, alarm.at_us if alarm.seen_us is None else alarm.seen_us),
     )
+
+
+def footage_of(camera: str, started_us: int, until_us: int) -> Footage:
+    """What of the archive shows an alarm, with what was before and after it."""
+    return Footage(camera=camera, start_us=max(0, started_us - AROUND_US), end_us=until_us + AROUND_US)
 
 
 def node_alarm_message(alarm: NodeAlarm, topics: Topics) -> NodeAlarmMessage:
@@ -395,6 +426,11 @@ _ENDED = {
     AlarmNature.MOTION: ("Рух припинився", "Motion ended"),
     AlarmNature.LOST: ("Камера знову є", "Camera is back"),
 }
+_CUT = {
+    AlarmCut.RESTART: ("кінця не видно: вузол перезапущено", "its end was not seen: the node was restarted"),
+    AlarmCut.STOP: ("кінця не видно: вузол зупинено", "its end was not seen: the node was stopped"),
+    AlarmCut.WATCHER: ("кінця не видно: спостереження перервалося", "its end was not seen: watching was interrupted"),
+}
 _DIRECTIONS = (
     ("вгору", "up"),
     ("вгору праворуч", "up and to the right"),
@@ -409,13 +445,17 @@ _DIRECTIONS = (
 
 def alarm_words(alarm: Alarm, camera_name: str, zone_name: str) -> Words:
     """What an operator reads: nature, place and direction of movement in the picture."""
-    uk, en = (_ENDED if alarm.phase is AlarmPhase.END else _NATURE)[alarm.nature]
+    uk, en = (_ENDED if alarm.phase is AlarmPhase.END and alarm.cut is None else _NATURE)[alarm.nature]
     uk, en = f"{uk}: {camera_name}", f"{en}: {camera_name}"
     if zone_name:
         uk, en = f"{uk}, зона «{zone_name}»", f"{en}, zone “{zone_name}”"
     if alarm.direction_deg is not None and alarm.phase is not AlarmPhase.END:
         direction = _DIRECTIONS[round(alarm.direction_deg / 45) % 8]
         uk, en = f"{uk}, рухається {direction[0]}", f"{en}, moving {direction[1]}"
+    if alarm.merged:
+        uk, en = f"{uk} (і ще {alarm.merged})", f"{en} (and {alarm.merged} more)"
+    if alarm.cut is not None:
+        uk, en = f"{uk} – {_CUT[alarm.cut][0]}", f"{en} – {_CUT[alarm.cut][1]}"
     return Words(uk=shown(uk), en=shown(en))
 
 
