@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge_agent import __version__
 from edge_agent.archive_disks import disks_of
@@ -16,6 +17,9 @@ from edge_agent.health import ArchiveProbe, NodeProbe
 from edge_agent.model import Alarm, CameraId, NodeAlarm
 from edge_agent.modes.standing import Modes
 from edge_agent.node_alarms import NodeAlarms
+from edge_agent.outbox_alarm import OutboxAlarm
+from edge_agent.trust.age import Recipient
+from edge_agent.uplink.alarm_pictures import marked, seal
 from edge_agent.uplink.forecast_words import kept_report, promise_report
 from edge_agent.uplink.incident_payloads import IncidentMessage, RegisterMessage
 from edge_agent.uplink.mode_reports import mode_message, mode_report
@@ -46,8 +50,10 @@ class Reports:
         self._modes, self._silent = modes, silent
         self._config, self._cameras, self._forecaster = config, cameras, forecaster
         self._node_alarms, self._visits, self._node, self._clock = node_alarms, visits, node, clock
+        self._seal_to = [Recipient.parse(text) for text in config.alarm.seal_pictures_to]
         self.checkpoint: str | None = None
         """The journal's newest, as the agent signed it."""
+        self._outbox_alarm = OutboxAlarm(node_alarms)
         self._probe = NodeProbe(disks_of(config), clock)
         self._archive_probe = ArchiveProbe(index, clock)
 
@@ -86,6 +92,7 @@ class Reports:
 
     def tell_health(self) -> None:
         if self._node:
+            self._outbox_alarm.look(self._node.undelivered())
             self._node.health(self.health())
 
     def tell_camera(self, camera: CameraId) -> None:
@@ -110,6 +117,9 @@ class Reports:
     def tell_alarm(self, alarm: Alarm) -> None:
         _log.info("alarm %s %s %s (%s) on %s", alarm.alarm_id, alarm.nature, alarm.phase, alarm.severity, alarm.camera)
         if self._node:
+            if alarm.picture:
+                picture = seal(marked(alarm.picture, alarm.alarm_id, alarm.phase), self._seal_to)
+                alarm = replace(alarm, picture=picture)
             self._node.alarm(alarm, *self.alarm_names(alarm))
 
     def tell_node_alarm(self, alarm: NodeAlarm) -> None:

@@ -10,7 +10,6 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds, hold_id
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.library import Library
-from edge_agent.buffer.register import Register
+from edge_agent.buffer.register import Entry, Register
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
 from edge_agent.clock_watch import ClockWatch
@@ -70,6 +69,9 @@ MAY = {
     ("archive_officer", "journal", "remote"), ("archive_officer", "journal", "direct"),
     ("archive_officer", "mode", "remote"), ("archive_officer", "mode", "direct"),
     ("operator", "mode", "remote"), ("operator", "mode", "direct"),
+    *((role, action, way) for role in ("archive_officer", "operator") for way in ("remote", "direct")
+      for action in ("acknowledge", "incident", "incidents")),
+    ("mayor", "incidents", "remote"), ("deputy", "incidents", "remote"),
     ("archive_officer", "clock_confirm", "direct"), ("contractor", "clock_confirm", "direct"),
     ("archive_officer", "search", "remote"), ("archive_officer", "search", "direct"),
     ("contractor", "search", "direct"),
@@ -77,7 +79,18 @@ MAY = {
     ("contractor", "maintain", "direct"),
 }  # fmt: skip
 """Order 362-р as a list (`docs/commands.md`)."""
-_TOLD = ("holds", "clock_confirm", "search", "play", "maintain", "mode", "export")
+_TOLD = (
+    "holds",
+    "clock_confirm",
+    "search",
+    "play",
+    "maintain",
+    "mode",
+    "export",
+    "acknowledge",
+    "incident",
+    "incidents",
+)
 """Actions whose last reply has their name when they were done; an export that goes to a target says `released`."""
 FRESH = b"@nonce-of-this-1"
 """Stands in a seed where a nonce that was never used is wanted."""
@@ -91,7 +104,8 @@ _EXPORT: dict[str, Any] = {
 _ORDER = {"order_number": "12-р", "ordered_by": "Мер Іван"}
 _ARGS: dict[str, dict[str, Any]] = {
     "status": {}, "export": _EXPORT, "holds": {}, "clock_confirm": {"read_us": NOW_S * US},
-    "journal": {"query": {"person": "o"}},
+    "journal": {"query": {"person": "o"}}, "incidents": {},
+    "acknowledge": {"alarm": "alarm-1", "comment": "їду"}, "incident": {"alarm": "alarm-1", "false_alarm": True},
     "hold": _ORDER | {"start_us": (NOW_S - 600) * US, "cameras": ["gate"]},
     "hold_end": _ORDER | {"hold_id": hold_id("the hold that is there")},
     "search": {"camera": "gate", "start_us": (NOW_S - 600) * US, "end_us": NOW_S * US},
@@ -213,10 +227,14 @@ class _House:
             config, self._door, self._exports, orders, clock_orders,
             ArchiveOrders(config, self._index, library, self._clock),
             VisitOrders(self._visits, self._clock),
-            IncidentOrders(self._register, self._holds, self._door, lambda _: None, UTC, self._clock),
+            IncidentOrders(self._register, self._holds, self._door, lambda _: None, config.zone, self._clock),
             ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock),
             self._health, self._audit, self.replies.append, self._clock,
         )  # fmt: skip
+        alarm = Entry(
+            "alarm-1", "gate", "motion", None, None, "", "", "", "", None, NOW_S * US, NOW_S * US, None, None, 0
+        )
+        self._register.enter(alarm, "{}", 0)
 
     def take(self, token: bytes, access: Access) -> list[str]:
         """What the node does on a token's account: actions by their names; leave to do something is doing it."""
@@ -258,6 +276,7 @@ class _House:
     def close(self) -> None:
         self._nonces.close()
         self._index.close()
+        self._register.close()
 
     def _begun(self, release: Release) -> None:
         self._release = release

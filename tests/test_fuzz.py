@@ -144,7 +144,7 @@ def test_the_check_of_commands_sees_what_is_permitted_and_what_is_not() -> None:
     done = {verdict[1] for verdict in verdicts.values() if verdict}
     assert done == {
         *("status", "export", "hold", "hold_end", "holds", "clock_confirm", "search", "play", "maintain", "mode"),
-        "journal",
+        *("journal", "acknowledge", "incident", "incidents"),
     }
     assert sum(verdict is None for verdict in verdicts.values()) > 20
     token, access = commands.made(Script(b"\3\x42"), b"nonce-of-this-test")

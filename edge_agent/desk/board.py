@@ -15,6 +15,7 @@ from typing import Any
 
 from edge_agent.clock import US
 from edge_agent.model import AlarmPhase
+from edge_agent.uplink.alarm_pictures import SEALED
 from edge_agent.uplink.incident_payloads import IncidentMessage, IncidentState, RegisterMessage
 from edge_agent.uplink.payloads import (
     MAX_CAMERAS,
@@ -372,9 +373,10 @@ def _joined(known: AlarmView | None, message: AnyAlarm) -> AlarmView:
 def _picture(address: Address, payload: bytes) -> Event:
     if len(payload) > MAX_PICTURE_BYTES:
         raise ValueError(f"picture: {len(payload)} bytes, more than the {MAX_PICTURE_BYTES} that are read")
-    if not payload.startswith(_JPEG):
-        raise ValueError("picture: not a JPEG")
-    told = {"camera": address.camera, "alarm_id": address.alarm_id, "bytes": len(payload)}
+    sealed = payload.startswith(SEALED)
+    if not sealed and not payload.startswith(_JPEG):
+        raise ValueError("picture: not a JPEG, nor a sealed one")
+    told = {"camera": address.camera, "alarm_id": address.alarm_id, "bytes": len(payload), "sealed": sealed}
     return dataclasses.replace(_event("picture", address, told, news=False), picture=payload)
 
 

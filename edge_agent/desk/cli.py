@@ -49,6 +49,7 @@ from edge_agent.desk.settings import (
     identities_of,
     load_desk,
     node_named,
+    openers_of,
     signer,
     unlock,
     unlock_identities,
@@ -207,6 +208,7 @@ def _watch(
     pictures: Annotated[
         Path | None, typer.Option(help="Save the alarms' pictures into this folder, the newest 500.")
     ] = None,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show all nodes and the last alarms, live; one line an event where there is no terminal."""
@@ -220,8 +222,9 @@ def _watch(
         view = LiveView(screen, wording, settings.where)
     else:
         view = LineView(wording, settings.where)
+    folder = Pictures(pictures, identities=openers_of(desk, passphrase_file)) if pictures else None
     try:
-        watch = Watch(settings, SystemClock(), view, wording, site, Pictures(pictures) if pictures else None)
+        watch = Watch(settings, SystemClock(), view, wording, site, folder)
     except ValueError as error:
         raise UsageError(str(error)) from error
     # The terminal must be given back in order, whoever ends the watch.

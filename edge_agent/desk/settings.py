@@ -152,6 +152,16 @@ def identities_of(desk: Desk, passphrase_file: Path | None = None) -> list[Ident
     return unlock_identities(Path(desk.identity_file), passphrase_file)
 
 
+def openers_of(desk: Desk, passphrase_file: Path | None) -> list[Identity]:
+    """Who opens what comes by itself: nobody where there is no age key, or nobody to unlock it."""
+    if desk.identity_file is None:
+        return []
+    locked = read_secret_file(Path(desk.identity_file)).startswith(MAGIC)
+    if locked and passphrase_file is None and not sys.stdin.isatty():
+        return []
+    return identities_of(desk, passphrase_file)
+
+
 def unlock_identities(path: Path, passphrase_file: Path | None) -> list[Identity]:
     """A person's age keys; a passphrase is asked for only when they are locked."""
     content = read_secret_file(path)
