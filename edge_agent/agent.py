@@ -39,9 +39,10 @@ from edge_agent.forecaster import Forecaster
 from edge_agent.hearing import Hearing
 from edge_agent.incidents import Incidents
 from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
+from edge_agent.journal_watch import JournalWatch
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import ExportStep
-from edge_agent.model import CameraId, Interval, NodeAlarm
+from edge_agent.model import CameraId, NodeAlarm
 from edge_agent.modes.keeper import ModeKeeper
 from edge_agent.modes.loudness import Loudness
 from edge_agent.modes.resting import Resting
@@ -60,6 +61,7 @@ from edge_agent.trust.node_key import node_signing_key
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, restore_holds, rule_of
+from edge_agent.uplink.archive_orders import ArchiveOrders
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
@@ -71,7 +73,10 @@ from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.node import NodeLink, is_online
 from edge_agent.uplink.payloads import Reply, encode_reply
 from edge_agent.uplink.topics import Topics, roster_topic
+from edge_agent.uplink.visit_orders import VisitOrders
+from edge_agent.visits import Visits, look_for_forgotten
 from edge_agent.watchdog import Watchdog
+from edge_agent.witnesses import Witnesses
 from edge_agent.workers import RECORDER, WATCHER, Workers
 
 _log = logging.getLogger(__name__)
@@ -116,7 +121,7 @@ class Agent:
         self._library = Library(self._disks, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
         key = node_signing_key(data, signed_before=config.checkpoint_path.exists())
-        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key)
+        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key, config.witnesses)
         self._gap_notes = GapNotes()
         self._documents = Documents(data / "documents.json", clock)
         self._holds = Holds(self._documents)
@@ -125,6 +130,8 @@ class Agent:
         self._deleter = Deleter(self._disks, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
         self._clock_watch = ClockWatch(self._documents, clock, boot_id(), self._clock_stepped)
         self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
+        self._visits = Visits(self._documents, clock)
+        self._clock = clock
         self._workers = Workers(config, self._disks, identities, clock, self._events.put, lock_fd)
         self._upkeep = Upkeep(
             self._index,
@@ -142,6 +149,7 @@ class Agent:
         self._promise_alarm = PromiseAlarm(self._node_alarms, config)
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
+        self._journal_watch = JournalWatch(self._journal, nonces, self._node_alarms, clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock, zone=config.zone)
         self._rosters = roster_keeper(config, self._door, self._journal, clock)
         self._cameras = Cameras(config.camera)
@@ -152,7 +160,17 @@ class Agent:
             outbox = Outbox(data / "outbox.sqlite", clock=clock)
             topics = Topics(config.site, config.node)
             put = self._events.put
-            self._node = NodeLink(config.mqtt, topics, outbox, clock, put, put, rosters=self._rosters is not None)
+            self._node = NodeLink(
+                config.mqtt,
+                topics,
+                outbox,
+                clock,
+                put,
+                put,
+                rosters=self._rosters is not None,
+                witnesses=(key.key_id.hex() for key in config.witnesses),
+            )
+        self._witnesses = Witnesses(self._log, config.witnesses, self._node_alarms, self._ask_witness, clock)
         self._modes = Modes(
             config.plan, config.zone, self._documents, clock, lambda changes: self._mode_keeper.changed(changes)
         )
@@ -163,6 +181,7 @@ class Agent:
             self._cameras,
             self._forecaster,
             self._node_alarms,
+            self._visits,
             self._modes,
             self._loudness.silent,
             self._node,
@@ -188,10 +207,11 @@ class Agent:
             self._exports,
             HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
             ClockOrders(self._clock_watch, clock),
+            ArchiveOrders(config, self._index, self._library, clock),
+            VisitOrders(self._visits, clock),
             IncidentOrders(register, self._holds, self._door, self._incidents.written, config.zone, clock),
             ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
-            self._has_footage,
             self._log.audit,
             self._broadcast,
             clock,
@@ -209,6 +229,8 @@ class Agent:
                 *([Periodic("room", 2, self._upkeep.look_for_room)] if rule.on_full is OnFull.STOP else []),
                 *([Periodic("disks", 2, self._upkeep.look_at_disks)] if len(self._disks) > 1 else []),
                 Periodic("refusals", 60, self._door.settle),
+                Periodic("journal", 2, self._journal_watch.look),
+                Periodic("visits", 60, self._look_for_visits),
                 Periodic("incidents", 1, self._incidents.look),
                 Periodic("register", 3600, self._incidents.prune),
                 *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
@@ -307,9 +329,12 @@ class Agent:
             case LinkState() if is_online(event):
                 self._reports.tell_all()
                 self._incidents.tell_list()
+                self._witnesses.online()
             case Received(topic=topic, payload=payload) if topic == roster_topic(self._config.site):
                 if self._rosters:
                     self._rosters.offered(payload)
+            case Received(topic=topic, payload=payload) if self._witnesses.hear(topic, payload):
+                pass
             case Received(payload=payload, retain=False):
                 self._commands.take(payload, Access.REMOTE, self._broadcast)
             case LocalCommand(token=token, replies=replies):
@@ -343,11 +368,12 @@ class Agent:
     def _answer_locally(self, replies: LocalReplies, reply: Reply) -> None:
         replies.send(encode_reply(reply, self._log.reply_key()), final=reply.state.final)
 
+    def _ask_witness(self, witness: str, request: bytes) -> None:
+        if self._node:
+            self._node.ask_witness(witness, request)
+
     def _release_news(self, news: ReleaseNews) -> None:
         self._commands.release_news(news)
-
-    def _has_footage(self, camera: CameraId, interval: Interval) -> bool:
-        return bool(self._library.segments(camera, interval))
 
     def _node_alarm(self, alarm: NodeAlarm) -> None:
         self._incidents.hear_node(alarm)
@@ -374,11 +400,15 @@ class Agent:
         """Vouch for the journal as it is now; health tells it.  Where that can't be, an alarm does."""
         try:
             self._reports.checkpoint = str(self._log.checkpoint())
+            self._witnesses.look()
             said = None
         except ArchiveError as error:
             self._reports.checkpoint = None
             said = Said(f"Журнал вузла більше не підписується: {error}", f"The node's journal is not signed: {error}")
         self._node_alarms.set("journal_unsigned", said)
+
+    def _look_for_visits(self) -> None:
+        look_for_forgotten(self._visits, self._node_alarms, self._clock)
 
     def _look_ahead(self) -> None:
         self._upkeep.look_ahead(self._forecaster, self._promise_alarm)

@@ -24,7 +24,9 @@ from edge_agent.modes.severity import Plan
 from edge_agent.toml_file import Mistake, PathSection, Section, load_toml, resolve_path
 from edge_agent.trust.age import Recipient
 from edge_agent.trust.keys import parse_public_key
+from edge_agent.trust.note import NoteKey, SignatureKind, parse_note_key
 from edge_agent.trust.policy import Person, Role
+from edge_agent.trust.witnessed import MAX_WITNESSES
 
 MAX_SOCKET_PATH = 100
 WRITE_ONLY = (
@@ -74,6 +76,17 @@ def _public_key(text: str) -> str:
         parse_public_key(text)
     except EdgeError as error:
         raise ValueError(f"an Ed25519 public key as `edge-desk keys new` prints it ({error})") from error
+    return text
+
+
+def witness_key(text: str) -> str:
+    """A witness's C2SP verifier key as it is; ValueError says what it must be."""
+    try:
+        key = parse_note_key(text)
+    except EdgeError as error:
+        raise ValueError(f"a witness's verifier key as `edge-desk witness key` prints it ({error})") from error
+    if key.kind is not SignatureKind.COSIGNATURE:
+        raise ValueError("the verifier key of a witness, not of a node's journal")
     return text
 
 
@@ -277,6 +290,14 @@ class AlarmSection(Section):
     )
 
 
+class WitnessEntry(Section):
+    """Somebody who cosigns the journal's checkpoints."""
+
+    key: Annotated[str, AfterValidator(witness_key)] = Field(
+        description="C2SP verifier key, as `edge-desk witness key` prints it"
+    )
+
+
 class Trust(Section):
     """Whom the node believes about people."""
 
@@ -305,6 +326,7 @@ class Config(Section):
     person: tuple[PersonEntry, ...] = ()
     trust: Trust = Trust()
     alarm: AlarmSection = AlarmSection()
+    witness: tuple[WitnessEntry, ...] = Field((), max_length=MAX_WITNESSES)
     mode: tuple[ModeEntry, ...] = Field((), max_length=64)
     programme: ProgrammeEntry = Field(ProgrammeEntry(), description="which mode there is when")
 
@@ -312,6 +334,10 @@ class Config(Section):
     def plan(self) -> Plan:
         """The modes and programmes (`docs/modes.md`)."""
         return plan_of(self.mode, self.programme, _programmes(self), self.language)
+
+    @property
+    def witnesses(self) -> tuple[NoteKey, ...]:
+        return tuple(parse_note_key(entry.key) for entry in self.witness)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -357,7 +383,7 @@ class Config(Section):
     def camera_named(self, camera_id: str) -> Camera | None:
         return next((camera for camera in self.camera if camera.id == camera_id), None)
 
-    def target_named(self, name: str) -> FolderTarget | S3Target | None:
+    def target_named(self, name: str | None) -> FolderTarget | S3Target | None:
         return next((target for target in self.target if target.name == name), None)
 
 

@@ -184,8 +184,8 @@ def _row(settings: Config, entry: JournalEntry | BadLine) -> tuple[str, str, str
     if isinstance(entry, BadLine):
         return "", "", "", "unreadable", entry.raw[:80].decode("utf-8", "replace")
     assert entry.at_us is not None
-    camera = entry.args.get("camera", "")
-    what = " ".join(str(part) for part in (entry.kind if not entry.action else entry.action, camera) if part)
+    more = (entry.args.get(name) for name in ("work", "camera"))
+    what = " ".join(str(part) for part in (entry.action or entry.kind, *more) if part)
     return spoken(entry.at_us, settings.zone), entry.outcome, entry.who, what, entry.reason
 
 

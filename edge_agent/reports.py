@@ -23,7 +23,8 @@ from edge_agent.uplink.forecast_words import kept_report, promise_report
 from edge_agent.uplink.incident_payloads import IncidentMessage, RegisterMessage
 from edge_agent.uplink.mode_reports import mode_message, mode_report
 from edge_agent.uplink.node import NodeLink
-from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, trouble
+from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, VisitReport, shown, trouble
+from edge_agent.visits import Visits
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Reports:
         cameras: Cameras,
         forecaster: Forecaster,
         node_alarms: NodeAlarms,
+        visits: Visits,
         modes: Modes,
         silent: Callable[[CameraId], int],
         node: NodeLink | None,
@@ -46,7 +48,7 @@ class Reports:
         """`silent`: how many alarms of a camera were (`docs/modes.md`)."""
         self._modes, self._silent = modes, silent
         self._config, self._cameras, self._forecaster = config, cameras, forecaster
-        self._node_alarms, self._node, self._clock = node_alarms, node, clock
+        self._node_alarms, self._visits, self._node, self._clock = node_alarms, visits, node, clock
         self._seal_to = [Recipient.parse(text) for text in config.alarm.seal_pictures_to]
         self.checkpoint: str | None = None
         """The journal's newest, as the agent signed it."""
@@ -73,6 +75,10 @@ class Reports:
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
+            visits=tuple(
+                VisitReport(who=shown(visit.who), why=shown(visit.why), since_us=visit.since_us)
+                for visit in self._visits.open()
+            ),
             clock_synchronised=self._clock.synchronised(),
             checkpoint=self.checkpoint,
             mode=mode_report(self._modes.standing(None)),

@@ -40,6 +40,7 @@ from edge_agent.desk.pictures import Pictures
 from edge_agent.desk.roster_cli import roster_app
 from edge_agent.desk.rows import Wording
 from edge_agent.desk.screen import health_screen
+from edge_agent.desk.search_cli import search
 from edge_agent.desk.settings import (
     DEFAULT_CONFIG,
     Desk,
@@ -56,6 +57,7 @@ from edge_agent.desk.settings import (
 from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
+from edge_agent.desk.witness_cli import witness_app
 from edge_agent.errors import EdgeError, UsageError
 from edge_agent.terminal import JsonOption, app_of, console, run_app
 from edge_agent.trust.age import open_file
@@ -71,9 +73,11 @@ app.add_typer(keys_app)
 app.add_typer(hold_app)
 app.add_typer(order_app)
 app.add_typer(roster_app)
+app.command("search")(search)
 app.add_typer(incident_cli.incident_app)
 for _command in (incident_cli.ack, incident_cli.comment, incident_cli.false, incident_cli.incidents):
     app.command()(_command)
+app.add_typer(witness_app)
 app.command("mode")(mode)
 app.command("audit")(audit_command)
 

@@ -186,6 +186,15 @@ class Wording:
         words = printable(getattr(health.promise.text, self.texts.language), 500)
         return words, Level.GOOD if health.promise.breaks_us is None else Level.WARNING
 
+    def visits(self, health: Health, now_us: int) -> list[str]:
+        """Who is at the node."""
+        return [
+            self.texts.visit.format(
+                who=printable(visit.who, 100), since=self.moment(visit.since_us, now_us), why=printable(visit.why, 200)
+            )
+            for visit in health.visits
+        ]
+
     def alarms(self, board: Board, count: int) -> list[AlarmRow]:
         """The newest first."""
         newest = sorted(board.alarms.values(), key=lambda view: view.last.started_us)[::-1][:count]
@@ -294,7 +303,7 @@ def journal_row(texts: Texts, zone: ZoneInfo, entry: JournalEntry | BadLine) -> 
     camera = entry.args.get("camera")
     what = " ".join(str(part) for part in (entry.action or entry.kind, camera) if part)
     said = entry.reason if entry.count == 1 else f"{entry.reason} (×{entry.count})"
-    return time, printable(entry.who, 200), printable(what, 80), str(entry.outcome), printable(said, 500)
+    return time, printable(entry.who, 200), printable(what, 80), texts.outcomes[entry.outcome], printable(said, 500)
 
 
 def _strained(health: Health) -> bool:

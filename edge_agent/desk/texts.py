@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_agent.config import Language
 from edge_agent.model import CameraFault, CameraState
+from edge_agent.trust.journal import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Texts:
     silent: str
     none: str
     of: str
+    visit: str
     units: tuple[str, str, str, str]
     """Day, hour, minute, second."""
     mbit: str
@@ -82,6 +84,9 @@ class Texts:
     """MB, GB, TB and bytes."""
     journal_columns: tuple[str, str, str, str]
     """Who, action, outcome, reason."""
+    witnessed: str
+    unwitnessed: str
+    outcomes: Mapping[Outcome, str]
     unreadable: str
     reading_journals: str
     camera_states: Mapping[CameraState, str]
@@ -170,16 +175,25 @@ _UK = Texts(
     silent="тихих тривог",
     none="–",
     of="з",
+    visit="на вузлі {who} від {since}: {why}",
     units=("д", "год", "хв", "с"),
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
     journal_columns=("хто", "дія", "наслідок", "підстава"),
+    witnessed="перші {size} засвідчив {who} {when}",
+    unwitnessed="свідки його не засвідчили",
+    outcomes={
+        Outcome.ACCEPTED: "дозволено",
+        Outcome.REFUSED: "відмовлено",
+        Outcome.DONE: "виконано",
+        Outcome.FAILED: "не вдалося",
+    },
     unreadable="не розібрати",
     reading_journals="Прочитано {count} записів з {of} (вузлів: {nodes})",
     camera_states={
         CameraState.CONNECTING: "з'єднується",
         CameraState.RECORDING: "записує",
-        CameraState.RESTING: "за режимом без запису",
+        CameraState.RESTING: "без запису",
         CameraState.LOST: "втрачено",
     },
     faults={
@@ -257,16 +271,20 @@ _EN = Texts(
     silent="silent alarms",
     none="–",
     of="of",
+    visit="at the node {who} since {since}: {why}",
     units=("d", "h", "min", "s"),
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
     journal_columns=("who", "action", "outcome", "reason"),
+    witnessed="the first {size} were witnessed by {who} on {when}",
+    unwitnessed="no witness has seen it",
+    outcomes={outcome: str(outcome) for outcome in Outcome},
     unreadable="unreadable",
     reading_journals="Read {count} of {of} entries ({nodes} nodes)",
     camera_states={
         CameraState.CONNECTING: "connecting",
         CameraState.RECORDING: "recording",
-        CameraState.RESTING: "not recorded in its mode",
+        CameraState.RESTING: "not recorded",
         CameraState.LOST: "lost",
     },
     faults={

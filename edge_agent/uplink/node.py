@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from edge_agent import __version__
 from edge_agent.buffer.outbox import Keep, Losses, Outbox
@@ -48,8 +48,9 @@ class NodeLink:
         on_state: Callable[[LinkState], None],
         *,
         rosters: bool = False,
+        witnesses: Iterable[str] = (),
     ) -> None:
-        """`rosters`: hear the site's roster, too."""
+        """`rosters`: hear the site's roster, too; `witnesses`: the ids of their keys, whom to hear."""
         self._topics = topics
         self._outbox = outbox
         self._clock = clock
@@ -58,6 +59,8 @@ class NodeLink:
         self._link.subscribe(topics.command)
         if rosters:
             self._link.subscribe(roster_topic(topics.site))
+        for witness in witnesses:
+            self._link.subscribe(topics.cosigned(witness))
         self._sender = Sender(outbox, self._link, clock)
         self._losses = Losses()
 
@@ -104,7 +107,7 @@ class NodeLink:
     def node_alarm(self, alarm: NodeAlarm) -> None:
         """Keep an alarm of the node itself until the broker has it."""
         message = node_alarm_message(alarm, self._topics)
-        self._outbox.put(self._topics.node_alarm, encode(message), keep=Keep.ALARM)
+        self._keep(self._topics.node_alarm, encode(message), Keep.ALARM)
 
     def incident(self, message: IncidentMessage) -> None:
         """Keep what people made of an alarm until the broker has it."""
@@ -122,6 +125,9 @@ class NodeLink:
 
     def mode(self, message: ModeMessage) -> None:
         self._link.publish(self._topics.mode(message.camera), encode(message), retain=True)
+
+    def ask_witness(self, witness: str, request: bytes) -> None:
+        self._link.publish(self._topics.checkpoint(witness), request, retain=True)
 
     def reply(self, reply: Reply, payload: bytes) -> None:
         """`payload`: the same, signed.  A final reply is kept until the broker has it; progress is told to whoever

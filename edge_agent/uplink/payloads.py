@@ -204,6 +204,14 @@ class Trouble(_Payload):
     text: Words
 
 
+class VisitReport(_Payload):
+    """Somebody is at the node, as they said themselves."""
+
+    who: Text
+    why: Text
+    since_us: Us
+
+
 class Health(_Message):
     """The node and all its cameras; sent every few seconds."""
 
@@ -223,6 +231,7 @@ class Health(_Message):
     mqtt_protocol: Literal["5", "3.1.1"] | None = None
     outbox: Undelivered = Undelivered()
     troubles: Annotated[tuple[Trouble, ...], Field(max_length=32)] = ()
+    visits: Annotated[tuple[VisitReport, ...], Field(max_length=32)] = ()
     clock_synchronised: bool | None = None
     """Whether the node's clock follows a time server; None from nodes that do not tell."""
     checkpoint: Annotated[str, Field(max_length=8192, pattern=_CLEAN_LINES)] | None = None

@@ -28,6 +28,8 @@ class TopicKind(StrEnum):
     COMMAND = "command"
     REPLY = "reply"
     MODE = "mode"
+    CHECKPOINT = "checkpoint"
+    COSIGNED = "cosigned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Address:
     camera: str = ""
     alarm_id: str = ""
     request_id: str = ""
+    witness: str = ""
+    """The id of its key, in hex."""
 
 
 def roster_topic(site: str) -> str:
@@ -102,6 +106,12 @@ class Topics:
     def reply(self, request_id: str) -> str:
         return f"{self.base}/reply/{_id('request', request_id)}"
 
+    def checkpoint(self, witness: str) -> str:
+        return f"{self.base}/checkpoint/{_slug('witness', witness)}"
+
+    def cosigned(self, witness: str) -> str:
+        return f"{self.base}/cosigned/{_slug('witness', witness)}"
+
 
 def parse(topic: str) -> Address:
     """The address a topic names; ValueError for anything that `Topics` does not build."""
@@ -123,6 +133,8 @@ def parse(topic: str) -> Address:
             return Address(TopicKind.PICTURE, node.site, node.node, camera=address[0], alarm_id=address[1])
         case ["reply", request_id]:
             return Address(TopicKind.REPLY, node.site, node.node, request_id=_id("request", request_id))
+        case ["checkpoint" | "cosigned" as name, witness]:
+            return Address(TopicKind(name), node.site, node.node, witness=_slug("witness", witness))
     raise ValueError(f"not a topic of ours: {topic!r}")
 
 
@@ -136,10 +148,15 @@ def subscription(kind: TopicKind, site: str | None = None, node: str | None = No
             return f"{base}/alarm"
         case TopicKind.MODE:
             return f"{base}/mode/#"  # the node's own, too
-        case TopicKind.CAMERA | TopicKind.ALARM | TopicKind.REPLY:
+        case TopicKind.CAMERA | TopicKind.ALARM | TopicKind.REPLY | TopicKind.CHECKPOINT | TopicKind.COSIGNED:
             return f"{base}/{kind}/+"
         case TopicKind.PICTURE:
             return f"{base}/alarm/+/+/picture"
+
+
+def to_witness(witness: str, site: str | None = None) -> str:
+    """The filter for what nodes ask one witness."""
+    return subscription(TopicKind.CHECKPOINT, site).removesuffix("+") + _slug("witness", witness)
 
 
 def _slug(what: str, text: str) -> str:
