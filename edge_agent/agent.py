@@ -18,6 +18,7 @@ from pathlib import Path
 from edge_agent import __version__
 from edge_agent.archive_alarms import ArchiveAlarms, PromiseAlarm
 from edge_agent.archive_disks import disks_of
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
@@ -26,7 +27,7 @@ from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.promise import OnFull
 from edge_agent.buffer.register import Register
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.retention import Deleter
 from edge_agent.cameras import Cameras
 from edge_agent.children import Ended, Heard
 from edge_agent.clock import Clock
@@ -62,6 +63,7 @@ from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, restore_holds, rule_of
 from edge_agent.uplink.archive_orders import ArchiveOrders
+from edge_agent.uplink.chosen_companions import companions_of
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
@@ -157,7 +159,7 @@ class Agent:
 
         self._node: NodeLink | None = None
         if config.mqtt is not None:
-            outbox = Outbox(data / "outbox.sqlite", clock=clock)
+            outbox = Outbox(data / "outbox.sqlite", max_bytes=config.mqtt.outbox_max, clock=clock)
             topics = Topics(config.site, config.node)
             put = self._events.put
             self._node = NodeLink(
@@ -169,6 +171,7 @@ class Agent:
                 put,
                 rosters=self._rosters is not None,
                 witnesses=(key.key_id.hex() for key in config.witnesses),
+                companions=companions_of(config, topics, clock),
             )
         self._witnesses = Witnesses(self._log, config.witnesses, self._node_alarms, self._ask_witness, clock)
         self._modes = Modes(
@@ -326,6 +329,8 @@ class Agent:
                 self._exports.stepped(step)
             case Ended(child=child, code=code):
                 self._child_ended(child, code)
+            case Received() if self._node and self._node.heard(event):
+                pass
             case LinkState() if is_online(event):
                 self._reports.tell_all()
                 self._incidents.tell_list()

@@ -107,7 +107,7 @@ def _list(
     spoken_of = camera is not None or any((start, length, end))
     interval = interval_of(settings, clock, start, length, end) if spoken_of else None
     args = search_args(camera, interval)
-    done = order(settings, clock, args, person, key, passphrase_file, _orders(settings, clock))
+    done = order(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock))
     if as_json:
         print_json(search_json(done.result))
     else:
@@ -147,10 +147,10 @@ def _export(
         )
     sealed_to = Recipient.parse(args.recipient) if args.recipient else None
     with (
-        leave(settings, clock, args, person, key, passphrase_file, _orders(settings, clock)) as given,
+        leave(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock)) as given,
         open_archive(config, unseal=True) as archive,
     ):
-        with _new_file(out) as file:
+        with new_file(out) as file:
             sink = AgeWriter(file, [sealed_to]) if sealed_to else file
             report = _write(archive, CameraId(args.camera), args.interval, sink)
             if isinstance(sink, AgeWriter):
@@ -190,7 +190,7 @@ def _play(
     if player is None:
         raise UsageError("neither ffplay nor mpv can open a window here: take the interval out with `archive export`")
     with (
-        leave(settings, clock, args, person, key, passphrase_file, _orders(settings, clock)) as given,
+        leave(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock)) as given,
         open_archive(config, unseal=True) as archive,
         subprocess.Popen(player, stdin=subprocess.PIPE) as process,
     ):
@@ -205,7 +205,7 @@ def _play(
                 process.stdin.close()
 
 
-def _orders(config: Config, clock: Clock) -> CarryOut:
+def orders_of(config: Config, clock: Clock) -> CarryOut:
     """What the agent does with these orders, for while none runs."""
 
     def carry_out(admitted: Admitted, _documents: Documents, _journal: Journal) -> Done:
@@ -255,7 +255,7 @@ def _write(archive: Archive, camera: CameraId, interval: Interval, sink: Any) ->
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path) -> Iterator[BinaryIO]:
     """A new file that appears whole or not at all."""
     if str(path) == "-":
         yield sys.stdout.buffer

@@ -27,6 +27,8 @@ from edge_agent.roster_cli import roster_app
 from edge_agent.schema_cli import schema_command
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
 from edge_agent.visit_cli import visit_app
+from edge_agent.watch_cli import watch
+from edge_agent.zones_cli import zones
 
 app = app_of("edge-agent", "Records cameras into a sealed ring archive, tells health and alarms, releases clips.")
 config_app = app_of("config", "Check a configuration, or print what it may hold.")
@@ -48,6 +50,8 @@ archive_app.command("add-disk")(add_disk)
 app.command("plan")(plan)
 app.command("probe")(probe_command)
 app.command("schema")(schema_command)
+app.command("zones")(zones)
+app.command("watch")(watch)
 
 
 @app.callback()

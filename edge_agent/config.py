@@ -209,6 +209,21 @@ class Camera(PathSection):
         return CameraId(self.id)
 
 
+TopicPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=100)]
+
+
+class HomeAssistantEntry(Section):
+    """The node and its cameras as devices of a Home Assistant on the same broker (`docs/mqtt.md`)."""
+
+    prefix: TopicPrefix = Field("homeassistant", description="its discovery prefix")
+
+
+class OnvifEntry(Section):
+    """Alarms also as ONVIF events (`docs/mqtt.md`)."""
+
+    prefix: TopicPrefix | None = Field(None, description="before /onvif-ej/…; edge/<site>/<node> when not given")
+
+
 class Mqtt(PathSection):
     """The dispatcher's broker."""
 
@@ -221,6 +236,9 @@ class Mqtt(PathSection):
     username: str | None = None
     password_file: str | None = None
     keepalive_s: int = Field(30, ge=5, le=600)
+    outbox_max: Size = Field(2 * 10**9, ge=10**6, description="what may wait on disk for the broker")
+    home_assistant: HomeAssistantEntry | None = None
+    onvif: OnvifEntry | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Mqtt:
@@ -282,19 +300,19 @@ class PersonEntry(Section):
         )
 
 
-class AlarmSection(Section):
-    """What goes out with alarms (`docs/incidents.md`)."""
-
-    seal_pictures_to: tuple[AgeRecipient, ...] = Field(
-        (), max_length=32, description="age public keys that alone can open alarms' pictures; plain JPEG when empty"
-    )
-
-
 class WitnessEntry(Section):
     """Somebody who cosigns the journal's checkpoints."""
 
     key: Annotated[str, AfterValidator(witness_key)] = Field(
         description="C2SP verifier key, as `edge-desk witness key` prints it"
+    )
+
+
+class AlarmSection(Section):
+    """What goes out with alarms (`docs/incidents.md`)."""
+
+    seal_pictures_to: tuple[AgeRecipient, ...] = Field(
+        (), max_length=32, description="age public keys that alone can open alarms' pictures; plain JPEG when empty"
     )
 
 
@@ -325,8 +343,8 @@ class Config(Section):
     target: tuple[Target, ...] = ()
     person: tuple[PersonEntry, ...] = ()
     trust: Trust = Trust()
-    alarm: AlarmSection = AlarmSection()
     witness: tuple[WitnessEntry, ...] = Field((), max_length=MAX_WITNESSES)
+    alarm: AlarmSection = AlarmSection()
     mode: tuple[ModeEntry, ...] = Field((), max_length=64)
     programme: ProgrammeEntry = Field(ProgrammeEntry(), description="which mode there is when")
 

@@ -17,6 +17,7 @@ from edge_agent.health import ArchiveProbe, NodeProbe
 from edge_agent.model import Alarm, CameraId, NodeAlarm
 from edge_agent.modes.standing import Modes
 from edge_agent.node_alarms import NodeAlarms
+from edge_agent.outbox_alarm import OutboxAlarm
 from edge_agent.trust.age import Recipient
 from edge_agent.uplink.alarm_pictures import marked, seal
 from edge_agent.uplink.forecast_words import kept_report, promise_report
@@ -52,6 +53,7 @@ class Reports:
         self._seal_to = [Recipient.parse(text) for text in config.alarm.seal_pictures_to]
         self.checkpoint: str | None = None
         """The journal's newest, as the agent signed it."""
+        self._outbox_alarm = OutboxAlarm(node_alarms)
         self._probe = NodeProbe(disks_of(config), clock)
         self._archive_probe = ArchiveProbe(index, clock)
 
@@ -90,6 +92,7 @@ class Reports:
 
     def tell_health(self) -> None:
         if self._node:
+            self._outbox_alarm.look(self._node.undelivered())
             self._node.health(self.health())
 
     def tell_camera(self, camera: CameraId) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_agent.buffer.disks import Disks
-from edge_agent.capture.alarms import Region
 from edge_agent.capture.gate import ORDER, Order
 from edge_agent.capture.job import RECORDER_JOB, CameraJob, RecorderJob
-from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
+from edge_agent.capture.watch_job import WATCHER_JOB, WatcherJob
 from edge_agent.children import Child, Ended, Heard, Keeper
 from edge_agent.clock import Clock
 from edge_agent.config import Config, Target
@@ -19,6 +18,7 @@ from edge_agent.toml_file import read_secret
 from edge_agent.trust.age import Identity
 from edge_agent.uplink.exporter import EXPORTER_JOB, ExporterJob
 from edge_agent.uplink.exports import Release
+from edge_agent.watch_plan import watched
 from edge_agent.when import from_us
 
 _log = logging.getLogger(__name__)
@@ -151,22 +151,7 @@ class Workers:
 
     def _start_watcher(self) -> Child:
         job = WatcherJob(
-            cameras=tuple(
-                WatchedCamera(
-                    id=c.camera_id,
-                    url=c.sub_url or c.url,
-                    keyframes_only=c.sub_url is None,
-                    username=c.username,
-                    password=self._passwords.get(c.id),
-                    basic=c.basic_login,
-                    ca_file=c.ca_file,
-                    fps=c.watch.fps,
-                    min_area=c.watch.min_area,
-                    zones=tuple(Region(zone.id, zone.polygon) for zone in c.watch.zone),
-                )
-                for c in self._config.camera
-                if c.watch.enabled
-            ),
+            cameras=tuple(watched(c, self._passwords.get(c.id)) for c in self._config.camera if c.watch.enabled),
             timezone=self._config.timezone,
             language=self._config.language,
         )

@@ -10,7 +10,6 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -224,18 +223,18 @@ class _House:
         library = Library(folder / "archive", self._index, (), self._clock)
         orders = HoldOrders([CameraId("gate")], self._holds, self._index, library, self._clock)
         clock_orders = ClockOrders(ClockWatch(documents, self._clock, "a boot", lambda _: None), self._clock)
-        alarm = Entry(
-            "alarm-1", "gate", "motion", None, None, "", "", "", "", None, NOW_S * US, NOW_S * US, None, None, 0
-        )
-        self._register.enter(alarm, "{}", 0)
         self._commands = Commands(
             config, self._door, self._exports, orders, clock_orders,
             ArchiveOrders(config, self._index, library, self._clock),
             VisitOrders(self._visits, self._clock),
-            IncidentOrders(self._register, self._holds, self._door, lambda _: None, UTC, self._clock),
+            IncidentOrders(self._register, self._holds, self._door, lambda _: None, config.zone, self._clock),
             ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock),
             self._health, self._audit, self.replies.append, self._clock,
         )  # fmt: skip
+        alarm = Entry(
+            "alarm-1", "gate", "motion", None, None, "", "", "", "", None, NOW_S * US, NOW_S * US, None, None, 0
+        )
+        self._register.enter(alarm, "{}", 0)
 
     def take(self, token: bytes, access: Access) -> list[str]:
         """What the node does on a token's account: actions by their names; leave to do something is doing it."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_agent.capture.alarms import Alarms, Decision
 from edge_agent.capture.motion import MotionDetector, render
-from edge_agent.capture.tracks import Instant
+from edge_agent.capture.tracks import Instant, Track
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.clock import US
 from edge_agent.model import Alarm, AlarmPhase, CameraId
@@ -34,6 +34,17 @@ class Caption:
         local = dt.datetime.fromtimestamp(utc_us // US, self.timezone)
         offset = local.strftime("%z")
         return f"{self.camera}  {local.strftime(_DATES[self.language])} {offset[:3]}:{offset[3:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """What is behind the decisions, for whoever tunes them."""
+
+    ready: bool
+    """False while the model learns."""
+    mask: NDArray[np.uint8] | None
+    """uint8[h, w], 255 where the picture differs, in the size that is analysed."""
+    tracks: tuple[Track, ...]
 
 
 class Analysis:
@@ -73,6 +84,13 @@ class Analysis:
         else:
             picture = None
         return ended + [self._finished(decision, picture, now) for decision in outcome.decisions]
+
+    @property
+    def insight(self) -> Insight:
+        """What the last picture was taken for."""
+        if self._detector is None or self._alarms is None:
+            return Insight(False, None, ())
+        return Insight(self._detector.ready, self._detector.mask, tuple(self._alarms.tracks))
 
     def close(self, now: Instant) -> list[Alarm]:
         """The END of whatever is open."""

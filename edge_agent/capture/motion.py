@@ -76,6 +76,8 @@ class MotionDetector:
         self._coarse = (max(4, self._small[0] // 10), max(4, self._small[1] // 10))
         self._min_pixels = max(9.0, min_area * self._small[0] * self._small[1])
         self._is = sensitivity or Sensitivity()
+        self.mask: Luma | None = None
+        """Where the last picture differed, 255 or 0, in the size that is analysed; None while nothing is reported."""
         self._usual: _Plane | None = None
         self._unrest: _Plane = np.zeros(self._small[::-1], np.float32)
         self._before: _Plane = self._unrest
@@ -100,6 +102,7 @@ class MotionDetector:
         luma: uint8[h, w] of the size given at the start.  known: things being followed, whose places must not be
         taken for restless ones.
         """
+        self.mask = None
         now = self._prepared(luma)
         if self._usual is None:
             self._usual, self._before, self._frames = now.copy(), now, 1
@@ -121,6 +124,7 @@ class MotionDetector:
         mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
+        self.mask = mask
         return self._blobs(mask)
 
     def _prepared(self, luma: Luma) -> _Plane:

@@ -196,6 +196,8 @@ class Work(StrEnum):
     REBUILD = "rebuild"
     CHECK = "check"
     REPAIR = "repair"
+    TUNE = "tune"
+    """Looking at a camera to set its zones."""
 
 
 class MaintainArgs(Closed):

@@ -288,6 +288,8 @@ class AlarmMessage(AnyAlarm):
     direction_deg: Annotated[float, Field(ge=0, le=360)] | None = None
     picture_topic: Annotated[str, Field(max_length=300, pattern=_CLEAN)] | None = None
     footage: Footage | None = None
+    behind: Count = 0
+    """So many earlier messages of this camera were still waiting when this one was made: they may come after it."""
 
 
 class NodeAlarmMessage(AnyAlarm):
@@ -368,7 +370,7 @@ def schema(types: Mapping[str, type[_Message]] = TYPES) -> dict[str, Any]:
     return {name: kind.model_json_schema(mode="serialization") for name, kind in types.items()}
 
 
-def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str = "") -> AlarmMessage:
+def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str = "", behind: int = 0) -> AlarmMessage:
     """The message for one step of an alarm; its id is made of the step alone, so a repeat has the same."""
     name = camera_name or alarm.camera
     zone = zone_name or alarm.zone or ""
@@ -394,6 +396,7 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         seen_us=alarm.seen_us,
         merged=alarm.merged,
         footage=footage_of(alarm.camera, alarm.started_us, alarm.at_us if alarm.seen_us is None else alarm.seen_us),
+        behind=behind,
     )
 
 

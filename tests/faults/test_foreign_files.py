@@ -7,11 +7,12 @@ import os
 import shutil
 from pathlib import Path
 
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.promise import DAY_US, Rule
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.retention import Deleter
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US, SystemClock
 from edge_agent.errors import BusyError
