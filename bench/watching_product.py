@@ -22,10 +22,10 @@ import numpy as np
 from bench.scenes.catalogue import Rules
 from bench.scenes.labels import Kind
 from bench.watching_score import Told
-from edge_agent.capture.alarms import Region
 from edge_agent.capture.analysis import Analysis
 from edge_agent.capture.camera_watch import CameraWatch
 from edge_agent.capture.feed import Feed, Rounds
+from edge_agent.capture.regions import Region
 from edge_agent.capture.source import VIDEO, Packet, Source, StreamInfo, VideoTrack
 from edge_agent.capture.tracks import Instant
 from edge_agent.capture.watch_job import WatchedCamera
