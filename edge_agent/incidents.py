@@ -165,11 +165,15 @@ class Incidents:
         self._out(alarm)
 
     def _out(self, alarm: Alarm | NodeAlarm) -> None:
-        if isinstance(alarm, Alarm):
-            self._outlet.tell_alarm(alarm)
+        try:
+            if isinstance(alarm, Alarm):
+                self._outlet.tell_alarm(alarm)
+            else:
+                self._outlet.tell_node_alarm(alarm)
+        except ArchiveError as error:
+            _log.error("alarm %s is told after the next start: %s", alarm.alarm_id, error)
         else:
-            self._outlet.tell_node_alarm(alarm)
-        self._register.told(alarm.alarm_id)
+            self._register.told(alarm.alarm_id)
 
     def _known_ended(self, alarm: Alarm | NodeAlarm) -> bool:
         """An END is the last word, whoever says more."""

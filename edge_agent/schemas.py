@@ -14,7 +14,7 @@ from edge_agent.search_screen import SearchAnswer
 from edge_agent.trust import command, order, roster
 from edge_agent.trust.audit import AuditPage, AuditQuery
 from edge_agent.trust.journal import JournalEntry
-from edge_agent.uplink import payloads
+from edge_agent.uplink import incident_payloads, payloads
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -23,12 +23,13 @@ def _message(kind: type[BaseModel]) -> dict[str, Any]:
     return kind.model_json_schema(mode="serialization")
 
 
+_MESSAGES: Mapping[str, type[BaseModel]] = {**payloads.TYPES, **incident_payloads.TYPES}
 _MAKERS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "command": command.schema,
     "order": order.Claims.model_json_schema,
     "roster": roster.Claims.model_json_schema,
     "roster-draft": roster.Draft.model_json_schema,
-    **{name.replace("_", "-"): partial(_message, kind) for name, kind in payloads.TYPES.items()},
+    **{name.replace("_", "-"): partial(_message, kind) for name, kind in _MESSAGES.items()},
     "search-result": SearchAnswer.model_json_schema,
     "journal-entry": TypeAdapter(JournalEntry).json_schema,
     "audit-query": AuditQuery.model_json_schema,

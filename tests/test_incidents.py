@@ -46,6 +46,7 @@ class Node:
         self.lists: list[RegisterMessage] = []
         self.troubles: list[Said | None] = []
         self.cut_before = self.cut_after = -1
+        self.outbox_full = False
         self.power_on()
 
     def power_on(self) -> None:
@@ -69,6 +70,8 @@ class Node:
         return f"Камера {alarm.camera}", alarm.zone or ""
 
     def _tell(self, alarm: Alarm | NodeAlarm) -> None:
+        if self.outbox_full:
+            raise ArchiveError("the outbox's disk is full")
         if len(self.told) == self.cut_before:
             raise PowerCutError
         self.told.append(alarm)
@@ -150,6 +153,16 @@ def test_an_alarm_of_the_node_that_lasts_is_not_ended_by_a_restart_and_one_that_
     node.incidents.resume([lasting])
     assert node.phases("n1") == [START]
     assert node.phases("n2") == [START, END]
+
+
+def test_what_the_outbox_does_not_take_is_told_after_the_next_start(node: Node) -> None:
+    node.outbox_full = True
+    node.incidents.hear_node(NodeAlarm("n1", "disk_taken", START, 1, 1, "диск", "disk"))
+    assert node.told == []
+    node.outbox_full = False
+    node.power_on()
+    node.incidents.resume([NodeAlarm("n1", "disk_taken", START, 1, 1, "диск", "disk")])
+    assert node.phases("n1") == [START]
 
 
 def test_an_end_is_the_last_word(node: Node) -> None:

@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS alarm (
     acknowledged INTEGER NOT NULL DEFAULT 0, false INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS alarm_started ON alarm (started_us, id);
-CREATE INDEX IF NOT EXISTS alarm_open ON alarm (id) WHERE ended_us IS NULL;
+CREATE INDEX IF NOT EXISTS alarm_lasting ON alarm (started_us) WHERE ended_us IS NULL;
+CREATE INDEX IF NOT EXISTS alarm_waiting ON alarm (started_us) WHERE NOT acknowledged AND NOT false;
 CREATE INDEX IF NOT EXISTS alarm_untold ON alarm (id) WHERE untold;
 CREATE TABLE IF NOT EXISTS note (
     number INTEGER PRIMARY KEY, alarm_id TEXT NOT NULL, kind TEXT NOT NULL, at_us INTEGER NOT NULL,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from edge_agent.model import AlarmPhase
+from edge_agent.uplink.alarm_pictures import SEALED
 from edge_agent.uplink.payloads import AlarmMessage, decode
 from tests.desk.world import Ended, Worker, command, environment, worker
 from tests.peers.agent import NODE, Dispatcher, RunningAgent
@@ -64,7 +65,9 @@ def town(tmp_path_factory: pytest.TempPathFactory, street_h264: Path) -> Iterato
             folder / "agent",
             {"gate": cameras.url("/main"), "yard": "rtsp://127.0.0.1:1/nowhere"},
             broker=broker,
-            more="\n".join([first.block, second.block, contractor.block]),
+            more="\n".join(
+                [first.block, second.block, contractor.block, f'[alarm]\nseal_pictures_to = ["{first.recipient}"]\n']
+            ),
         ) as agent:
             yield Town(folder, broker, agent, dispatcher, first, second, impostor, contractor)
 
@@ -208,3 +211,23 @@ def test_the_register_is_made_as_a_table_for_spreadsheets_and_as_paper(town: Tow
     text = subprocess.run(["pdftotext", "-layout", str(paper), "-"], capture_output=True, text=True, check=True).stdout
     assert "Incident register" in text
     assert alarm_id[:12] in text
+
+
+def test_pictures_are_sealed_on_their_way_and_opened_at_the_dispatchers_desk(town: Town, alarm_id: str) -> None:
+    assert alarm_id
+
+    def kept(who: Worker, pattern: str) -> list[Path]:
+        folder = town.folder / f"pictures-{who.id}"
+        assert who.desk("watch", "--pictures", str(folder), "--seconds", "8", seconds=60).code == 0
+        return list(folder.glob(pattern))
+
+    opened = wait_until(lambda: kept(town.first, "town.n1.gate.*.jpg"), 120, "a picture")
+    assert opened[0].read_bytes().startswith(b"\xff\xd8\xff")
+    assert len(opened[0].name.split(".")) == 6, "its moment is known"
+    sealed = wait_until(lambda: kept(town.second, "town.n1.gate.*.jpg.age"), 120, "a picture for somebody else")
+    assert not list(sealed[0].parent.glob("*.jpg"))
+    pictures = [
+        one for _, one in town.dispatcher.under(town.dispatcher.topics.alarm("gate")) if "/picture" in one.topic
+    ]
+    assert pictures
+    assert all(one.payload.startswith(SEALED) for one in pictures)
