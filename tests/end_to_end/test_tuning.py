@@ -25,7 +25,7 @@ def test_zones_are_seen_checked_filmed_and_tried_on_the_archive(clips: Path, tmp
     with CameraServer({"/main": clip}, folder=tmp_path / "cameras") as server:
         url = server.url("/main")
         lines = f'sub_url = "{url}"\n[[camera.watch.zone]]\nid = "road"\npolygon = {ROAD}\n{FENCE}'
-        agent = RunningAgent(tmp_path, {"gate": url}, people=(CONTRACTOR, OPERATOR), camera_lines=lines)
+        agent = RunningAgent(tmp_path, {"gate": url}, people=(CONTRACTOR, OPERATOR), camera_lines=lines, segment_s=4)
         sky = tmp_path / "sky.toml"
         sky.write_text(agent.config.read_text().replace(ROAD, SKY))
         bow = tmp_path / "bow.toml"
@@ -69,7 +69,6 @@ def test_zones_are_seen_checked_filmed_and_tried_on_the_archive(clips: Path, tmp
             assert live.returncode == 0, live.stderr.decode()
             assert (tmp_path / "live.mp4").stat().st_size > 1000
             assert not (tmp_path / "x.mp4").exists()
-            assert agent.by(CONTRACTOR, "watch", "gate", "--preview", str(film)).returncode == 64, "it is there already"
             journal = [
                 (entry["action"], entry["person_id"], entry["outcome"])
                 for entry in agent.journal()

@@ -135,6 +135,15 @@ def test_home_assistant_shows_the_node_its_cameras_alarms_and_pictures(broker: M
         node.link.stop()
 
 
+def test_sealed_pictures_have_no_entities() -> None:
+    kinds = {
+        pictures: [one.topic.split("/")[1] for one in Companion(TOPICS, CAMERAS, "p", "uk", pictures=pictures).online()]
+        for pictures in (True, False)
+    }
+    assert [kinds[True].count(kind) for kind in ("camera", "image", "binary_sensor")] == [2, 2, 8]
+    assert [kinds[False].count(kind) for kind in ("camera", "image", "binary_sensor")] == [0, 0, 8]
+
+
 def test_entities_of_a_camera_that_is_gone_are_withdrawn_and_a_newborn_is_told_all(tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker, RecordingLink(plain(broker.port, "ear")) as ear:
         Node(tmp_path, broker.port, CAMERAS).link.stop()

@@ -14,6 +14,7 @@ from edge_agent.buffer.outbox import Outbox
 from edge_agent.clock import SystemClock
 from edge_agent.config import Config
 from edge_agent.model import AlarmNature, AlarmPhase
+from edge_agent.trust.age import Identity
 from edge_agent.uplink.chosen_companions import companions_of
 from edge_agent.uplink.companions import Publication
 from edge_agent.uplink.link import LinkState, Phase, Received
@@ -215,14 +216,18 @@ def test_who_comes_later_is_told_what_is_so_by_the_broker(tmp_path: Path) -> Non
 ZONE = {"id": "door", "polygon": ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))}
 
 
-def test_companions_are_off_unless_asked_for() -> None:
-    config = Config.model_validate(
-        {
-            "site": "s",
-            "node": "n",
-            "data": "/nowhere",
-            "camera": ({"id": "gate", "url": "rtsp://192.0.2.1/"},),
-            "mqtt": {"host": "127.0.0.1", "tls": False},
-        }
-    )
+def test_companions_are_off_unless_asked_for_and_none_shows_sealed_pictures() -> None:
+    given = {
+        "site": "s",
+        "node": "n",
+        "data": "/nowhere",
+        "camera": ({"id": "gate", "url": "rtsp://192.0.2.1/"},),
+        "mqtt": {"host": "127.0.0.1", "tls": False},
+    }
+    config = Config.model_validate(given)
     assert companions_of(config, TOPICS, HandClock()) == []
+    sealing = {"alarm": {"seal_pictures_to": (str(Identity.generate().recipient),)}}
+    asked = {"mqtt": {"host": "127.0.0.1", "tls": False, "home_assistant": {}}}
+    for more, image in (({}, True), (sealing, False)):
+        [home] = companions_of(Config.model_validate({**given, **asked, **more}), TOPICS, HandClock())
+        assert any("/image/" in one.topic for one in home.online()) == image
