@@ -34,7 +34,7 @@ from edge_agent.desk.search_cli import search_args
 from edge_agent.errors import ArchiveError, NotFoundError, UsageError
 from edge_agent.files import fsync_folder
 from edge_agent.model import CameraId, Interval
-from edge_agent.search_screen import search_json, show_search
+from edge_agent.search_screen import search_json, show_search, unlisted
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json, progress_console
 from edge_agent.trust.age import AgeWriter, Recipient, load_identities
 from edge_agent.trust.command import ExportArgs, PlayArgs, SearchArgs
@@ -110,6 +110,8 @@ def _list(
     done = order(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock))
     if as_json:
         print_json(search_json(done.result))
+        if left := unlisted(done.result):
+            progress_console().print(f"{left} more recordings are not listed: ask for a shorter interval")
     else:
         console().print(said(done.said, settings), markup=False, soft_wrap=True)
         show_search(console(), done.result, settings.language, settings.zone)

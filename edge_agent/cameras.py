@@ -39,9 +39,13 @@ class Cameras:
         return (known.camera.name if known else "") or camera
 
     def zone_name(self, camera: CameraId, zone: str | None) -> str:
+        """Of a zone or a line, as the configuration calls it."""
         known = self._known.get(camera)
-        zones = known.camera.watch.zone if known else ()
-        return next((found.name or found.id for found in zones if found.id == zone), zone or "")
+        if known is None:
+            return zone or ""
+        watch = known.camera.watch
+        names = {one.id: one.name for one in watch.zone} | {one.id: one.name for one in watch.line}
+        return names.get(zone or "") or zone or ""
 
     def recorder_says(self, change: CameraChanged) -> list[Alarm]:
         """Take a change of the recorder's connection; the alarms that it starts or ends."""

@@ -171,12 +171,42 @@ class ArchiveDisk(PathSection):
     max_size: Size | None = Field(None, description="its quota; [retention] max_size")
 
 
+Point = tuple[Unit, Unit]
+ZoneNature = Literal[
+    "motion", "zone_entered", "zone_left", "loitering", "running", "crowd", "object_left", "object_taken"
+]
+Tampering = Literal["covered", "blinded", "defocused", "turned", "frozen"]
+
+
 class Zone(Section):
     """A part of the picture that matters, as a polygon in parts of its width and height."""
 
     id: Slug
     name: str = ""
-    polygon: tuple[tuple[Unit, Unit], ...] = Field(min_length=3, description="[[x, y], …], 0 … 1 from the top left")
+    polygon: tuple[Point, ...] = Field(min_length=3, max_length=64, description="[[x, y], …], 0 … 1 from the top left")
+    watch: tuple[ZoneNature, ...] = Field(("motion",), description="what is watched for (`docs/watching.md`)")
+    loiter_s: float = Field(60, ge=5, le=3600, description="who stays so long loiters")
+    object_s: float = Field(20, ge=5, le=240, description="what stands or is missing for so long was left or taken")
+    crowd_part: float = Field(0.3, gt=0, le=1, description="a crowd covers this part of the zone")
+
+
+class Line(Section):
+    """A line in the picture whose crossing is told of; its direction is from the first point to the last."""
+
+    id: Slug
+    name: str = ""
+    points: tuple[Point, ...] = Field(min_length=2, max_length=16, description="[[x, y], …]")
+    side: Literal["left", "right"] | None = Field(
+        None, description="only crossings to this side count, as seen along the line"
+    )
+
+
+class Measured(Section):
+    """A length known on the spot, upright or across the view, between two points of the picture."""
+
+    start: Point
+    end: Point
+    metres: float = Field(gt=0, le=1000)
 
 
 class Watch(Section):
@@ -185,7 +215,31 @@ class Watch(Section):
     enabled: bool = True
     fps: float = Field(5, gt=0, le=30)
     min_area: float = Field(0.002, gt=0, lt=1, description="smallest thing that counts, as a part of the picture")
-    zone: tuple[Zone, ...] = Field((), description="motion counts in these only; the whole picture when there is none")
+    whole: tuple[ZoneNature, ...] | None = Field(
+        None, description='what is watched for in the whole picture; ["motion"] where there are no zones'
+    )
+    zone: tuple[Zone, ...] = ()
+    line: tuple[Line, ...] = ()
+    tampering: tuple[Tampering, ...] = Field(
+        ("covered", "blinded", "defocused", "turned", "frozen"), description="what is noticed about the camera itself"
+    )
+    bearing_deg: float | None = Field(None, ge=0, le=360, description="where the camera looks: 0 = north, 90 = east")
+    view_deg: float = Field(80, ge=5, le=150, description="its angle of view, from left to right")
+    measure: tuple[Measured, ...] = Field((), description="two or more known lengths, nearer and farther away")
+
+    @property
+    def places(self) -> list[str]:
+        """The ids of its zones and lines, of which alarms speak."""
+        return [zone.id for zone in self.zone] + [line.id for line in self.line]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Watch:
+        if len(self.places) != len(set(self.places)):
+            raise ValueError("zone, line: each needs an id of its own")
+        rows = [max(one.start[1], one.end[1]) for one in self.measure]
+        if rows and (len(rows) < 2 or max(rows) - min(rows) < 0.05):
+            raise ValueError("measure: at least two, whose lower ends are at heights at least 0.05 apart")
+        return self
 
 
 class Camera(PathSection):

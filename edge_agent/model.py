@@ -206,13 +206,62 @@ class AlarmCut(StrEnum):
 
 
 class AlarmNature(StrEnum):
+    """What an alarm of a camera is about (`docs/watching.md`, "Natures")."""
+
     MOTION = "motion"
+    LINE = "line_crossed"
+    ENTERED = "zone_entered"
+    LEFT = "zone_left"
+    LOITERING = "loitering"
+    RUNNING = "running"
+    CROWD = "crowd"
+    OBJECT_LEFT = "object_left"
+    OBJECT_TAKEN = "object_taken"
     LOST = "lost"
+    COVERED = "covered"
+    BLINDED = "blinded"
+    DEFOCUSED = "defocused"
+    TURNED = "turned"
+    FROZEN = "frozen"
 
     @property
     def of_the_camera(self) -> bool:
         """The camera itself is lost or tampered with: no mode silences that."""
         return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen"}
+
+
+class Side(StrEnum):
+    """A side of a line, as seen along it from its first point to its last."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
+class Kind(StrEnum):
+    """What a thing may be: `…_like` by its size and shape alone, the others by a detector that the city supplies."""
+
+    PERSON_LIKE = "person_like"
+    VEHICLE_LIKE = "vehicle_like"
+    SMALL = "small"
+    PERSON = "person"
+    VEHICLE = "vehicle"
+    ANIMAL = "animal"
+
+
+class Pace(StrEnum):
+    """How fast a thing goes: up to half a metre a second, as walkers, as runners, as vehicles."""
+
+    SLOW = "slow"
+    WALK = "walk"
+    RUN = "run"
+    VEHICLE = "vehicle"
+
+
+class Approach(StrEnum):
+    """Whether a thing comes nearer to the camera."""
+
+    APPROACHING = "approaching"
+    LEAVING = "leaving"
 
 
 class Severity(StrEnum):
@@ -263,6 +312,18 @@ class Alarm:
     seen_us: int | None = None
     severity: Severity = Severity.WARNING
     """The agent's word by the mode; children leave it alone."""
+    bearing_deg: float | None = None
+    """The same on the compass, 0 = north, 90 = east; None where the camera's own bearing is not configured."""
+    approach: Approach | None = None
+    speed_mps: float | None = None
+    pace: Pace | None = None
+    kind: Kind | None = None
+    count: int = 1
+    """How many things, or crossings of a line, this alarm is about so far."""
+    side: Side | None = None
+    """The side of the line that was gone to last."""
+    path: tuple[tuple[float, float], ...] = ()
+    """The thing's way, oldest first, in parts of the picture."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def _message(kind: type[BaseModel]) -> dict[str, Any]:
     return kind.model_json_schema(mode="serialization")
 
 
-_MESSAGES = {**payloads.TYPES, **incident_payloads.TYPES}
+_MESSAGES: Mapping[str, type[BaseModel]] = {**payloads.TYPES, **incident_payloads.TYPES}
 _MAKERS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "command": command.schema,
     "order": order.Claims.model_json_schema,

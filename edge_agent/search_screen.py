@@ -113,6 +113,11 @@ def search_json(result: Mapping[str, Any] | None) -> Any:
     ]
 
 
+def unlisted(result: Mapping[str, Any] | None) -> int:
+    """Recordings that the answer had no room for."""
+    return _checked(result).unlisted
+
+
 def show_search(console: Console, result: Mapping[str, Any] | None, language: Language, zone: ZoneInfo) -> None:
     """Print a result; EdgeError when it is none."""
     answer, words = _checked(result), _WORDS[language]

@@ -11,7 +11,7 @@ from edge_agent.errors import ArchiveError
 from edge_agent.node_alarms import NodeAlarms, Said
 from edge_agent.trust.checkpoint import parse_checkpoint
 from edge_agent.trust.journal_log import BrokenJournalError, JournalLog
-from edge_agent.trust.note import BadNoteError, NoteKey
+from edge_agent.trust.note import BadNoteError, NoteKey, parse_note
 from edge_agent.uplink.topics import TopicKind, parse
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ class Witnesses:
                 self._alarms.set(ALARM, None)
         except BrokenJournalError as error:
             self._contradicted.add(witness)
+            # Asked to prove that, this journal fails: then the witness tells its people, too.
+            self._seen[witness] = parse_checkpoint(parse_note(content).text).size
             said = Said(
                 f"Журнал вузла суперечить тому, що засвідчив {key.name}: записи вкорочено або підмінено",
                 f"The node's journal contradicts what was witnessed: {error}",

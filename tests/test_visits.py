@@ -5,14 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.buffer.documents import Documents
 from edge_agent.errors import NotFoundError, UsageError
 from edge_agent.model import AlarmPhase, PersonId
+from edge_agent.trust.command import MaintainArgs, SignedCommand, Work
+from edge_agent.trust.door import Admitted
+from edge_agent.trust.policy import Access, Person, Role
+from edge_agent.uplink.hold_orders import Done
 from edge_agent.uplink.payloads import trouble
+from edge_agent.uplink.visit_orders import VisitOrders
 from edge_agent.visits import ALARM, FORGOTTEN_US, MAX_OPEN, TABLE, Visits, look_for_forgotten
 from tests.simulators.clock import HandClock
 from tests.test_node_alarms import Told
+from tests.trust.support import somebody
 
 ONE, OTHER = PersonId("one"), PersonId("other")
 
@@ -65,6 +72,30 @@ def test_a_visit_that_nobody_closed_is_an_alarm_after_twelve_hours_and_ends_with
     visits.end(ONE)
     look()
     assert told.steps == [(ALARM, AlarmPhase.START), (ALARM, AlarmPhase.END)]
+
+
+def admitted(person: Person, args: MaintainArgs) -> Admitted:
+    return Admitted(SignedCommand(person.person_id, "a/b", 0, 0, "n" * 16, args.action, args), person, Access.DIRECT)
+
+
+def test_a_colleague_closes_what_was_forgotten_and_other_work_gets_leave(tmp_path: Path) -> None:
+    clock = HandClock()
+    visits = visits_in(tmp_path, clock)
+    orders = VisitOrders(visits, clock)
+    key = Ed25519PrivateKey.generate()
+    first, second = (somebody(name, Role.CONTRACTOR, key) for name in ("one", "other"))
+
+    def carried_out(by: Person, args: MaintainArgs) -> Done:
+        return orders.carry_out(admitted(by, args), args)
+
+    carried_out(first, MaintainArgs(work=Work.VISIT_OPEN, reason="диск"))
+    clock.move(3 * 3600)
+    with pytest.raises(NotFoundError):
+        carried_out(second, MaintainArgs(work=Work.VISIT_CLOSE))
+    closed = carried_out(second, MaintainArgs(work=Work.VISIT_CLOSE, person="one"))
+    assert (closed.leave, "3 h" in closed.said.en, visits.open()) == (False, True, [])
+    given = carried_out(second, MaintainArgs(work=Work.REPAIR))
+    assert (given.leave, given.result) == (True, {"who": second.full_name})
 
 
 def test_a_damaged_document_hides_no_other_visit(tmp_path: Path) -> None:

@@ -1,75 +1,33 @@
-"""From moving things to alarms: zones, and the life of an alarm from START over UPDATEs to END.  Pure: values in,
-values out; instants and ids come in from outside.
+"""From what goes on to alarms: the life of each from START over UPDATEs to END.  Pure: values in, values out; instants
+and ids come in from outside.
 
-Invariants, for every sequence of pictures: an alarm's first message is its START and its last its END, each once; a
-zone has at most one alarm at a time; no id is used twice; without movement there is no message.
+Invariants, for every sequence of pictures: an alarm's first message is its START and its last its END, each once; of
+each nature a place has at most one alarm at a time; no id is used twice; when nothing goes on there is no message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from edge_agent.capture.tracks import Instant, Track, Tracker
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Box, CameraId
+from edge_agent.capture.calibration import View, movement
+from edge_agent.capture.natures import Happening, Natures
+from edge_agent.capture.regions import Line, Point, Region
+from edge_agent.capture.tracks import Blob, Instant, Track, Tracker
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Approach, Box, CameraId, Kind, Pace, Side
 
-Point = tuple[float, float]
 QUIET_S = 4.0
-"""An alarm ends after so long without movement in its zone."""
+"""An alarm ends when what it is about has not been so for this long; …"""
+QUIET = {AlarmNature.OBJECT_LEFT: 8.0, AlarmNature.OBJECT_TAKEN: 8.0, AlarmNature.LOITERING: 8.0}
+"""… what stands still may be hidden for longer."""
 UPDATE_S = 5.0
 """Least time between updates; long alarms are updated less often, …"""
 UPDATE_MOST_S = 60.0
 """… at least this often."""
 DIRECTION_WAY = 0.1
 """A direction is told once a thing went this far, in heights of the picture."""
-OVERLAP = 0.5
-"""A thing is in a zone when its foot is, or this part of its box."""
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A zone: polygon in parts of the picture, 0 … 1 from the top left."""
-
-    zone: str
-    polygon: tuple[Point, ...]
-
-    def holds(self, box: Box) -> bool:
-        foot = (box.x + box.width / 2, min(box.y + box.height, 0.999))
-        return contains(self.polygon, foot) or overlap(self.polygon, box) >= OVERLAP
-
-
-def contains(polygon: Sequence[Point], point: Point) -> bool:
-    """Whether the point is inside (even–odd rule)."""
-    x, y = point
-    inside = False
-    for (x0, y0), (x1, y1) in zip(polygon, (*polygon[1:], polygon[0]), strict=True):
-        if (y0 > y) != (y1 > y) and x < x0 + (y - y0) / (y1 - y0) * (x1 - x0):
-            inside = not inside
-    return inside
-
-
-def overlap(polygon: Sequence[Point], box: Box) -> float:
-    """The part of the box that the polygon covers (Sutherland-Hodgman clipping, then the shoelace formula)."""
-    if box.width <= 0 or box.height <= 0:
-        return 0.0
-    points = list(polygon)
-    for axis, limit, sign in (
-        (0, box.x, 1),
-        (0, box.x + box.width, -1),
-        (1, box.y, 1),
-        (1, box.y + box.height, -1),
-    ):
-        clipped: list[Point] = []
-        for a, b in zip(points, points[1:] + points[:1], strict=True):
-            a_in, b_in = sign * (a[axis] - limit) >= 0, sign * (b[axis] - limit) >= 0
-            if a_in:
-                clipped.append(a)
-            if a_in != b_in:
-                part = (limit - a[axis]) / (b[axis] - a[axis])
-                clipped.append((a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part))
-        points = clipped
-    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(points, points[1:] + points[:1], strict=True))
-    return min(1.0, abs(area) / 2 / (box.width * box.height))
+PATH_POINTS = 16
+"""A path is told with at most so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,42 +49,57 @@ class Outcome:
     """Alarms whose thing has not been seen better than in this frame: keep it for their END."""
 
 
+Key = tuple[AlarmNature, str | None]
+
+
 @dataclass(slots=True)
 class _Open:
     """An alarm under way."""
 
     alarm_id: str
-    zone: str | None
+    key: Key
     started: Instant
-    moved_s: float
+    last_s: float
     told_s: float
-    main: int
-    box: Box
-    path: tuple[Point, ...]
+    main: int | None = None
+    box: Box | None = None
+    path: tuple[Point, ...] = ()
     direction_deg: float | None = None
+    bearing_deg: float | None = None
+    approach: Approach | None = None
+    speed_mps: float | None = None
+    pace: Pace | None = None
+    kind: Kind | None = None
+    side: Side | None = None
+    counted: set[tuple[int, Side | None]] = field(default_factory=set)
+    forgotten: int = 0
     best_score: float = -1.0
     best_box: Box | None = None
     best_path: tuple[Point, ...] = ()
 
+    @property
+    def count(self) -> int:
+        return max(1, len(self.counted) + self.forgotten)
+
 
 @dataclass(slots=True)
 class Alarms:
-    """One camera's alarms; one thread.  Without regions the whole picture is one zone without a name.
-
-    aspect: width of the picture by its height; new_id: gives an id never given before.
-    """
+    """One camera's alarms; one thread.  new_id: gives an id never given before."""
 
     camera: CameraId
     regions: Sequence[Region]
-    aspect: float
+    view: View
     new_id: Callable[[], str]
+    lines: Sequence[Line] = ()
     _tracker: Tracker = field(init=False)
-    _open: dict[str | None, _Open] = field(init=False, default_factory=dict)
-    _moving: list[Track] = field(init=False, default_factory=list)
+    _natures: Natures = field(init=False)
+    _open: dict[Key, _Open] = field(init=False, default_factory=dict)
+    _following: list[Box] = field(init=False, default_factory=list)
     _at_s: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self._tracker = Tracker(self.aspect)
+        self._tracker = Tracker(self.view.aspect)
+        self._natures = Natures(self.regions, self.lines, self.view)
 
     @property
     def open_ids(self) -> set[str]:
@@ -139,99 +112,142 @@ class Alarms:
 
     @property
     def following(self) -> list[Box]:
-        """Where the things are that move now."""
-        return [track.box for track in self._moving]
+        """Where the things are that the background must not swallow."""
+        return self._following
 
-    def update(self, now: Instant, boxes: Sequence[Box]) -> Outcome:
-        """What a picture changes; a picture not later than the one before is ignored."""
+    def update(self, now: Instant, blobs: Sequence[Blob], troubles: Collection[AlarmNature] = ()) -> Outcome:
+        """What a picture changes; a picture not later than the one before is ignored.
+
+        troubles: what is wrong with the camera itself.
+        """
         if self._at_s is not None and now.s <= self._at_s:
             return Outcome()
         elapsed_s = now.s - self._at_s if self._at_s is not None else 0.0
         self._at_s = now.s
         least_seen = 3 if elapsed_s < 0.5 else 2
-        tracks = self._tracker.update(now.s, boxes)
-        self._moving = [track for track in tracks if track.last.at_s == now.s and track.moves(least_seen)]
+        tracks = self._tracker.update(now.s, blobs)
+        moving = [track for track in tracks if track.last.at_s == now.s and track.moves(least_seen)]
+        happenings = self._natures.update(now.s, tracks, moving)
+        held = self._natures.held(tracks, now.s)
+        self._following = [track.box for track in dict.fromkeys([*moving, *held])]
+        happenings += [Happening(nature) for nature in sorted(troubles)]
         decisions: list[Decision] = []
         best: list[str] = []
-        zones: list[tuple[str | None, Region | None]] = [(region.zone, region) for region in self.regions]
-        for zone, region in zones or [(None, None)]:
-            inside = [track for track in self._moving if region is None or region.holds(track.box)]
-            decision = self._zone(now, zone, inside)
+        for happening in happenings:
+            decision = self._goes_on(now, happening)
             if decision:
                 decisions.append(decision)
-            alarm = self._open.get(zone)
-            if alarm and inside and self._seen_better(alarm, inside):
+            alarm = self._open[happening.nature, happening.place]
+            if self._seen_better(alarm, happening.things):
                 best.append(alarm.alarm_id)
-        return Outcome(tuple(decisions), tuple(best))
+        return Outcome((*self._ended(now), *decisions), tuple(best))
 
     def close(self, now: Instant) -> tuple[Decision, ...]:
         """End what is open: the stream is lost, or the process stops.  Nothing is followed any more afterwards."""
         ended = tuple(self._told(now, alarm, AlarmPhase.END, True) for alarm in self._open.values())
         self._open.clear()
-        self._moving = []
+        self._following = []
         self._tracker.clear()
+        self._natures.clear()
         self._at_s = None
         return ended
 
-    def _zone(self, now: Instant, zone: str | None, inside: list[Track]) -> Decision | None:
-        alarm = self._open.get(zone)
+    def _goes_on(self, now: Instant, happening: Happening) -> Decision | None:
+        """START or UPDATE, when there is something to tell."""
+        key = (happening.nature, happening.place)
+        alarm = self._open.get(key)
         if alarm is None:
-            if not inside:
-                return None
-            main = max(inside, key=lambda track: track.box.width * track.box.height)
-            alarm = _Open(self.new_id(), zone, now, now.s, now.s, main.number, main.box, tuple(main.path))
-            self._open[zone] = alarm
-            self._follow(alarm, now, inside)
-            return self._told(now, alarm, AlarmPhase.START, True, inside)
-        if not inside:
-            if now.s - alarm.moved_s < QUIET_S:
-                return None
-            del self._open[zone]
-            return self._told(now, alarm, AlarmPhase.END, True)
-        knew = alarm.direction_deg is not None
-        self._follow(alarm, now, inside)
+            alarm = self._open[key] = _Open(self.new_id(), key, now, now.s, now.s)
+            self._follow(alarm, now, happening)
+            return self._told(now, alarm, AlarmPhase.START, True, happening.things)
+        knew, counted = alarm.direction_deg is not None, alarm.count
+        self._follow(alarm, now, happening)
         learnt = not knew and alarm.direction_deg is not None
+        # each crossing is an event of its own: who crosses later is told of at once, but not more than once a second
+        more = happening.nature is AlarmNature.LINE and alarm.count > counted and now.s - alarm.told_s >= 1
         pause_s = min(UPDATE_MOST_S, max(UPDATE_S, (now.s - alarm.started.s) / 6))
-        if learnt or now.s - alarm.told_s >= pause_s:
-            return self._told(now, alarm, AlarmPhase.UPDATE, learnt, inside)
+        if learnt or more or now.s - alarm.told_s >= pause_s:
+            return self._told(now, alarm, AlarmPhase.UPDATE, learnt or more, happening.things)
         return None
 
-    @staticmethod
-    def _follow(alarm: _Open, now: Instant, inside: list[Track]) -> None:
-        alarm.moved_s = now.s
-        same = [track for track in inside if track.number == alarm.main]
-        main = same[0] if same else max(inside, key=lambda track: track.box.width * track.box.height)
+    def _ended(self, now: Instant) -> list[Decision]:
+        over = [alarm for key, alarm in self._open.items() if now.s - alarm.last_s >= QUIET.get(key[0], QUIET_S) - 1e-9]
+        for alarm in over:
+            del self._open[alarm.key]
+        return [self._told(now, alarm, AlarmPhase.END, True) for alarm in over]
+
+    def _follow(self, alarm: _Open, now: Instant, happening: Happening) -> None:
+        alarm.last_s = now.s
+        if not happening.things:
+            return
+        alarm.side = happening.side or alarm.side
+        alarm.counted |= {(track.number, happening.side) for track in happening.things}
+        if len(alarm.counted) > 256:  # an alarm may last for days
+            alarm.forgotten += len(alarm.counted) - 64
+            alarm.counted = set(sorted(alarm.counted, key=lambda one: one[0])[-64:])
+        same = [track for track in happening.things if track.number == alarm.main]
+        main = same[0] if same else max(happening.things, key=lambda track: track.box.width * track.box.height)
         alarm.main, alarm.box, alarm.path = main.number, main.box, tuple(main.path)
-        direction_deg, way = main.heading()
-        if way >= DIRECTION_WAY:
-            alarm.direction_deg = round(direction_deg, 1) % 360
+        found = movement(main, self.view)
+        alarm.kind = found.kind or (alarm.kind if same else None)
+        if found.way >= DIRECTION_WAY:
+            alarm.direction_deg, alarm.bearing_deg = _degrees(found.direction_deg), _degrees(found.bearing_deg)
+            alarm.approach, alarm.pace = found.approach, found.pace
+            alarm.speed_mps = None if found.speed_mps is None else round(found.speed_mps, 1)
 
     @staticmethod
-    def _seen_better(alarm: _Open, inside: list[Track]) -> bool:
-        """The best frame shows the main thing whole and large."""
+    def _seen_better(alarm: _Open, things: Sequence[Track]) -> bool:
+        """The best frame shows the main thing whole and large; of a camera's trouble it is the first."""
         box = alarm.box
-        whole = box.x > 0.01 and box.y > 0.01 and box.x + box.width < 0.99 and box.y + box.height < 0.99
-        score = box.width * box.height * (1.0 if whole else 0.25)
-        if not any(track.number == alarm.main for track in inside) or score <= alarm.best_score * 1.05:
+        if box is None:
+            score = 0.0
+        else:
+            whole = box.x > 0.01 and box.y > 0.01 and box.x + box.width < 0.99 and box.y + box.height < 0.99
+            score = box.width * box.height * (1.0 if whole else 0.25)
+            if not any(track.number == alarm.main for track in things):
+                return False
+        if score <= alarm.best_score * 1.05:
             return False
         alarm.best_score, alarm.best_box, alarm.best_path = score, box, alarm.path
         return True
 
     def _told(
-        self, now: Instant, alarm: _Open, phase: AlarmPhase, pictured: bool, inside: Sequence[Track] = ()
+        self, now: Instant, alarm: _Open, phase: AlarmPhase, pictured: bool, things: Sequence[Track] = ()
     ) -> Decision:
         alarm.told_s = now.s
         ends = phase is AlarmPhase.END
+        path = alarm.best_path if ends and alarm.best_path else alarm.path
+        nature, place = alarm.key
         message = Alarm(
             alarm_id=alarm.alarm_id,
             camera=self.camera,
-            nature=AlarmNature.MOTION,
+            nature=nature,
             phase=phase,
             at_us=max(now.utc_us, alarm.started.utc_us),
             started_us=alarm.started.utc_us,
-            zone=alarm.zone,
+            zone=place,
             box=alarm.best_box if ends and alarm.best_box else alarm.box,
             direction_deg=alarm.direction_deg,
+            bearing_deg=alarm.bearing_deg,
+            approach=alarm.approach,
+            speed_mps=alarm.speed_mps,
+            pace=alarm.pace,
+            kind=alarm.kind,
+            count=alarm.count,
+            side=alarm.side,
+            path=_thinned(path),
         )
-        others = tuple(track.box for track in inside if track.number != alarm.main)
-        return Decision(message, pictured, others, alarm.best_path if ends and alarm.best_path else alarm.path)
+        others = tuple(track.box for track in things if track.number != alarm.main)
+        return Decision(message, pictured, others, path)
+
+
+def _degrees(direction: float | None) -> float | None:
+    return None if direction is None else round(direction, 1) % 360
+
+
+def _thinned(path: Sequence[Point]) -> tuple[Point, ...]:
+    count = min(PATH_POINTS, len(path))
+    if count < 2:
+        return ()
+    points = [path[round(n * (len(path) - 1) / (count - 1))] for n in range(count)]
+    return tuple((round(x, 4), round(y, 4)) for x, y in points)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,13 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.capture.alarms import Alarms, Decision
+from edge_agent.capture.calibration import Ground, View
+from edge_agent.capture.look import Looker
 from edge_agent.capture.motion import MotionDetector, render
+from edge_agent.capture.tamper import LOOK_S, TamperWatch
 from edge_agent.capture.tracks import Instant, Track
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.clock import US
-from edge_agent.model import Alarm, AlarmPhase, CameraId
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId
 
+_log = logging.getLogger(__name__)
 Bgr = NDArray[np.uint8]
+_OBJECTS = {AlarmNature.OBJECT_LEFT, AlarmNature.OBJECT_TAKEN}
 _DATES = {"uk": "%d.%m.%Y %H:%M:%S", "en": "%Y-%m-%d %H:%M:%S"}
 
 
@@ -47,15 +53,49 @@ class Insight:
     tracks: tuple[Track, ...]
 
 
+class Tampering:
+    """Whether a camera still shows its usual view; kept over connections, as it may be turned while it is cut off."""
+
+    def __init__(self, natures: tuple[AlarmNature, ...]) -> None:
+        self._natures = frozenset(natures)
+        self._looker = Looker()
+        self._watch = TamperWatch()
+        self._due_s = 0.0
+
+    def see(self, luma: NDArray[np.uint8], at_s: float) -> frozenset[AlarmNature]:
+        """What is wrong with the camera; a picture is looked at about every second."""
+        if self._natures:
+            self._looker.see(luma)
+        if self._natures and at_s >= self._due_s:
+            self._due_s = at_s + 0.9 * LOOK_S
+            self._looker.learn(self._watch.update(at_s, self._looker.look(luma)))
+        return self._watch.troubles & self._natures
+
+    def reconnected(self) -> None:
+        self._looker.reconnected()
+        self._watch.reconnected()
+        self._due_s = 0.0
+
+
 class Analysis:
-    """Sees one connection's pictures, in order, on one thread; a new connection wants a new one, which learns anew."""
+    """Sees one connection's pictures, in order, on one thread; a new connection wants a new one, which learns anew.
+
+    `tampering` outlives connections; None: nothing is noticed about the camera itself.
+    """
 
     def __init__(
-        self, camera: WatchedCamera, timezone: ZoneInfo, language: Literal["uk", "en"], new_id: Callable[[], str]
+        self,
+        camera: WatchedCamera,
+        timezone: ZoneInfo,
+        language: Literal["uk", "en"],
+        new_id: Callable[[], str],
+        tampering: Tampering | None = None,
     ) -> None:
         self._camera = camera
         self._caption = Caption(camera.id, timezone, language)
         self._new_id = new_id
+        self._tampering = tampering or Tampering(())
+        self._tampering.reconnected()
         self._detector: MotionDetector | None = None
         self._alarms: Alarms | None = None
         self._before_s = 0.0
@@ -70,13 +110,15 @@ class Analysis:
         size = (luma.shape[1], luma.shape[0])
         if self._detector is None or self._alarms is None or self._detector.size != size:
             ended = self.close(now)
-            self._detector = MotionDetector(size, self._camera.min_area)
-            self._alarms = Alarms(self._camera.id, self._camera.zones, size[0] / size[1], self._new_id)
+            outlines = any(_OBJECTS & set(zone.natures) for zone in self._camera.regions)
+            self._detector = MotionDetector(size, self._camera.min_area, outlines=outlines)
+            view = _view(self._camera, size[0] / size[1])
+            self._alarms = Alarms(self._camera.id, self._camera.regions, view, self._new_id, self._camera.lines)
             self._before_s = now.s
         elapsed_s = max(0.0, now.s - self._before_s)
         self._before_s = now.s
-        boxes = self._detector.detect(luma, elapsed_s, self._alarms.following)
-        outcome = self._alarms.update(now, boxes)
+        blobs = self._detector.detect(luma, elapsed_s, self._alarms.following)
+        outcome = self._alarms.update(now, blobs, self._tampering.see(luma, now.s))
         if outcome.best or any(decision.pictured for decision in outcome.decisions):
             picture = bgr()
             for alarm_id in outcome.best:
@@ -107,3 +149,13 @@ class Analysis:
             return alarm
         jpeg = render(picture.copy(), self._caption.at(at_us), alarm.box, decision.others, decision.path)
         return replace(alarm, picture=jpeg)
+
+
+def _view(camera: WatchedCamera, aspect: float) -> View:
+    ground = None
+    if camera.measures:
+        try:
+            ground = Ground.fitted(camera.measures, aspect, camera.view_deg)
+        except ValueError as error:
+            _log.warning("camera %s is not calibrated: %s", camera.id, error)
+    return View(aspect, ground, camera.bearing_deg)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.capture.tracks import Blob
 from edge_agent.model import Box
 
 cv2.setNumThreads(1)  # one camera's analysis must not take a second core from the recording
@@ -32,6 +33,8 @@ PICTURE_WIDTH = 480
 PICTURE_BYTES = 16_000
 """For mobile networks.  The best of QUALITIES that stays below is taken, the last one whatever it needs."""
 QUALITIES = (75, 65, 55, 45, 38, 30, 24)
+_FINE = (15, 15)
+"""What is finer than this is structure, what is coarser light."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,12 @@ class Sensitivity:
     unrest_factor: float = 3.5
     light_part: float = 0.35
     """When more of the picture than this differs, the light has changed (or the camera was turned)."""
+    lit_noise: float = 2.0
+    lit_part: float = 0.3
+    """New structure that is below so many times the noise's power, or this part of what is kept of the usual one's, is
+    none: that place is only lit otherwise, …"""
+    lit_weight: float = 0.3
+    """… and learnt with this weight a picture."""
     light_hold_s: float = 1.0
     """After a change of light the model learns anew for so long, and reports nothing."""
 
@@ -65,10 +74,13 @@ class Sensitivity:
 class MotionDetector:
     """Background model of one camera; one thread.
 
-    size: (width, height) of the pictures; min_area: smallest thing that counts, as a part of the picture.
+    size: (width, height) of the pictures; min_area: smallest thing that counts, as a part of the picture; outlines:
+    tell of each blob whether it stands there or is missing there.
     """
 
-    def __init__(self, size: tuple[int, int], min_area: float, sensitivity: Sensitivity | None = None) -> None:
+    def __init__(
+        self, size: tuple[int, int], min_area: float, sensitivity: Sensitivity | None = None, *, outlines: bool = False
+    ) -> None:
         width, height = size
         scale = min(1.0, MAX_WIDTH / width)
         self.size = size
@@ -78,11 +90,13 @@ class MotionDetector:
         self._is = sensitivity or Sensitivity()
         self.mask: Luma | None = None
         """Where the last picture differed, 255 or 0, in the size that is analysed; None while nothing is reported."""
+        self._outlines = outlines
         self._usual: _Plane | None = None
         self._unrest: _Plane = np.zeros(self._small[::-1], np.float32)
         self._before: _Plane = self._unrest
         self._neighbours = np.ones((3, 3), np.uint8)
         self._join = np.ones((5, 3), np.uint8)
+        self._around = np.ones((5, 5), np.uint8)
         self._frames = 0
         self._seen_s = 0.0
         self._hold_s = 0.0
@@ -96,7 +110,7 @@ class MotionDetector:
     def _learnt(self) -> bool:
         return self._frames >= self._is.learn_frames and self._seen_s >= self._is.learn_s - 1e-6
 
-    def detect(self, luma: Luma, elapsed_s: float, known: Sequence[Box] = ()) -> list[Box]:
+    def detect(self, luma: Luma, elapsed_s: float, known: Sequence[Box] = ()) -> list[Blob]:
         """What differs now, `elapsed_s` after the picture before; nothing while the model is not `ready`.
 
         luma: uint8[h, w] of the size given at the start.  known: things being followed, whose places must not be
@@ -123,9 +137,10 @@ class MotionDetector:
             return []
         mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
+        things = self._things(mask, now, usual, noise, known)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
         self.mask = mask
-        return self._blobs(mask)
+        return things
 
     def _prepared(self, luma: Luma) -> _Plane:
         if luma.shape != self.size[::-1]:
@@ -185,15 +200,19 @@ class MotionDetector:
 
         around: Luma = cv2.dilate(mask, self._neighbours)  # type: ignore[assignment]
         cv2.accumulateWeighted(now, usual, weight(self._is.usual_s), mask=cv2.bitwise_not(around))
-        if cv2.countNonZero(around):
-            still = np.where(cv2.absdiff(now, self._before) < max(3.0, 3 * noise), around, 0).astype(np.uint8)
-            cv2.accumulateWeighted(now, usual, weight(self._is.stopped_s), mask=still)
-            cv2.accumulateWeighted(now, usual, weight(self._is.moving_s), mask=cv2.subtract(around, still))
         strange = np.minimum(strange, 40)
         rising: Luma = cv2.compare(strange, self._unrest, cv2.CMP_GT)  # type: ignore[assignment]
         falling = cv2.bitwise_not(rising)
-        for box in known:
-            left, top, right, bottom = self._pixels(box)
+        boxes = [self._pixels(box) for box in known]
+        if cv2.countNonZero(around):
+            still = np.where(cv2.absdiff(now, self._before) < max(3.0, 3 * noise), around, 0).astype(np.uint8)
+            # What stands still is not restless, however strange it is: it would hide itself.
+            rising[still > 0] = 0
+            for left, top, right, bottom in boxes:
+                still[top:bottom, left:right] = 0
+            cv2.accumulateWeighted(now, usual, weight(self._is.stopped_s), mask=still)
+            cv2.accumulateWeighted(now, usual, weight(self._is.moving_s), mask=cv2.subtract(around, still))
+        for left, top, right, bottom in boxes:
             rising[top:bottom, left:right] = 0
         # Soon after the start little is known yet: what moves to and fro then is learnt sooner.
         restless_s = min(self._is.restless_s, self._seen_s / 3)
@@ -210,7 +229,63 @@ class MotionDetector:
             math.ceil((box.y + box.height) * height) + 2,
         )
 
-    def _blobs(self, mask: Luma) -> list[Box]:
+    def _things(self, mask: Luma, now: _Plane, usual: _Plane, noise: float, known: Sequence[Box]) -> list[Blob]:
+        """What is there; what is only lit otherwise is taken out of the mask and learnt at once."""
+        things: list[Blob] = []
+        for piece in self._blobs(mask):
+            box = self._box(piece)
+            # A thing that is known is none of light, though it looks so once the model has learnt it in part.
+            if not any(_alike(box, one) for one in known) and self._only_lit(piece, mask, now, usual, noise):
+                rows, columns = slice(piece.top, piece.bottom), slice(piece.left, piece.right)
+                # The patch is learnt as a whole: parts of it would be taken for things of their own.
+                cv2.accumulateWeighted(now[rows, columns], usual[rows, columns], self._is.lit_weight)
+                mask[rows, columns] = 0
+            else:
+                outline = self._outline(piece, mask, now, usual) if self._outlines else 0.0
+                things.append(Blob(box, outline))
+        return things
+
+    def _only_lit(self, piece: _Piece, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> bool:
+        """Whether the fine structure there is still the usual one, perhaps stronger or weaker: a lamp, headlights, a
+        shadow.  Whatever covers the usual picture brings its own outline and covers the structure."""
+        grown = self._grown(piece)
+        inside = cv2.dilate(mask[grown], self._around) > 0
+        seen = (now[grown] - cv2.blur(now[grown], _FINE))[inside]
+        known = (usual[grown] - cv2.blur(usual[grown], _FINE))[inside]
+        structure, common = float(np.dot(known, known)), float(np.dot(seen, known))
+        gain = common / structure if structure > 0 else 0.0
+        new = (float(np.dot(seen, seen)) - gain * common) / seen.size
+        kept = gain * common / seen.size if 0.3 < gain < 3.5 else 0.0
+        return new <= self._is.lit_noise * max(noise, 0.5) ** 2 + self._is.lit_part * kept
+
+    def _outline(self, piece: _Piece, mask: Luma, now: _Plane, usual: _Plane) -> float:
+        """How much stronger the edges along its outline are now than usually, -1 … 1."""
+        grown = self._grown(piece)
+        band = cv2.morphologyEx(mask[grown], cv2.MORPH_GRADIENT, self._around) > 0
+        seen, known = (
+            float(np.abs(cv2.Sobel(one[grown], cv2.CV_32F, 1, 0))[band].sum())
+            + float(np.abs(cv2.Sobel(one[grown], cv2.CV_32F, 0, 1))[band].sum())
+            for one in (now, usual)
+        )
+        return (seen - known) / max(seen + known, 1.0)
+
+    def _grown(self, piece: _Piece) -> tuple[slice, slice]:
+        width, height = self._small
+        return (
+            slice(max(0, piece.top - 8), min(height, piece.bottom + 8)),
+            slice(max(0, piece.left - 8), min(width, piece.right + 8)),
+        )
+
+    def _box(self, piece: _Piece) -> Box:
+        width, height = self._small
+        return Box(
+            piece.left / width,
+            piece.top / height,
+            (piece.right - piece.left) / width,
+            (piece.bottom - piece.top) / height,
+        )
+
+    def _blobs(self, mask: Luma) -> list[_Piece]:
         if not cv2.countNonZero(mask):
             return []
         count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
@@ -219,17 +294,7 @@ class MotionDetector:
         pieces = [piece for piece in pieces if piece.area >= least]
         # The parts of one person are near each other, above all one over the other.
         joined = _joined(pieces, self._small[0] * 0.015, self._small[1] * 0.05)
-        width, height = self._small
-        return [
-            Box(
-                piece.left / width,
-                piece.top / height,
-                (piece.right - piece.left) / width,
-                (piece.bottom - piece.top) / height,
-            )
-            for piece in joined
-            if piece.extent >= self._min_pixels and piece.area >= self._min_pixels * 0.5
-        ]
+        return [piece for piece in joined if piece.extent >= self._min_pixels and piece.area >= self._min_pixels * 0.5]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +338,14 @@ def _joined(pieces: list[_Piece], x: float, y: float) -> list[_Piece]:
                 grown = grown.with_(other)
         whole.append(grown)
     return whole
+
+
+def _alike(a: Box, b: Box) -> bool:
+    """Whether two boxes share most of what they cover."""
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    common = max(0.0, width) * max(0.0, height)
+    return common > 0.5 * (a.width * a.height + b.width * b.height - common)
 
 
 _GREEN, _WHITE, _BLACK, _AMBER = (60, 220, 60), (255, 255, 255), (0, 0, 0), (0, 190, 255)

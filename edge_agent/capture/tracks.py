@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ LEAST_SPAN_S = 0.35
 """… and over no less than this."""
 EDGE = 0.01
 """A box nearer to the picture's edge may be cut by it."""
+FAST = 0.9
+"""Heights of the picture a second that a thing may come in with."""
+FLIES = 0.45
+"""What is faster than so many heights of the picture a second is looked at once more."""
+_FITTED = 12
+"""Sightings that a direction is fitted to: the pairs of more would only cost."""
 LEAST_WAY = 0.02
 """Whatever shifted by less has not moved."""
 
@@ -36,13 +43,33 @@ class Instant:
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """Something that differs from the usual picture."""
+
+    box: Box
+    outline: float = 0.0
+    """How much stronger the edges around it are than in the usual picture, -1 … 1: something stands there that was not
+    there; negative: something is gone that was."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     at_s: float
     box: Box
+    outline: float = 0.0
 
     @property
     def centre(self) -> tuple[float, float]:
         return self.box.x + self.box.width / 2, self.box.y + self.box.height / 2
+
+    @property
+    def foot(self) -> tuple[float, float]:
+        return self.box.x + self.box.width / 2, self.box.y + self.box.height
+
+    @property
+    def cut(self) -> bool:
+        """Whether the picture's edge may hide a part of it."""
+        return _cut(self.box)
 
 
 class Track:
@@ -54,6 +81,13 @@ class Track:
         self.pictures = 1
         """Pictures since it was first seen; in some of them it may have been hidden."""
         self.seen = 1
+        self.began_s = first.at_s
+        self.from_edge = first.cut
+        """It came in over the picture's edge."""
+        self.moved_s: float | None = None
+        """When it last moved; None: it never did."""
+        self.moved_area = 0.0
+        """How large it was then, as a part of the picture."""
         self._aspect = aspect
 
     @property
@@ -66,15 +100,34 @@ class Track:
 
     @property
     def path(self) -> list[tuple[float, float]]:
-        """Centres in parts of the picture, oldest first, without those of a thing still cut by the picture's edge."""
-        whole = [sighting.centre for sighting in self.sightings if not _cut(sighting.box)]
-        return whole if len(whole) > 1 else [sighting.centre for sighting in self.sightings]
+        """Its way in parts of the picture, oldest first, without sightings that the picture's edge cuts.
+
+        Each place is the mean of three, since single boxes tremble.
+        """
+        whole = [sighting.centre for sighting in self.sightings if not sighting.cut]
+        places = whole if len(whole) > 1 else [sighting.centre for sighting in self.sightings]
+        if len(places) < 5:
+            return places
+        smooth = [
+            ((a[0] + b[0] + c[0]) / 3, (a[1] + b[1] + c[1]) / 3)
+            for a, b, c in zip(places, places[1:], places[2:], strict=False)
+        ]
+        return [places[0], *smooth, places[-1]]
 
     def add(self, sighting: Sighting) -> None:
+        """`sighting` must be later than the last one."""
         self.seen += 1
         self.sightings.append(sighting)
         while sighting.at_s - self.sightings[0].at_s > PATH_S and len(self.sightings) > 4:
             self.sightings.popleft()
+
+    def rests(self, span_s: float) -> bool:
+        """It has been seen for so long, and its box is where it was."""
+        if self.last.at_s - self.began_s < span_s or self.seen < 0.5 * self.pictures:
+            return False
+        recent = list(self.sightings)[-9:]
+        middle = [statistics.median(side) for side in zip(*map(_sides, recent), strict=True)]
+        return all(abs(a - b) <= 0.02 for a, b in zip(middle, _sides(self.sightings[0]), strict=True))
 
     def expected(self, at_s: float) -> tuple[float, float]:
         """Where its centre should be at `at_s`."""
@@ -87,7 +140,7 @@ class Track:
     def moves(self, least_seen: int) -> bool:
         """It has lately gone some way, straight rather than to and fro, and was there most of the time."""
         recent = self._window(WINDOW_S)
-        if self.seen < least_seen or self.seen < 0.6 * self.pictures:
+        if self.seen < least_seen or self.seen < 0.6 * self.pictures or self.pictures > self.seen < 4:
             return False
         if len(recent) < 2 or recent[-1].at_s - recent[0].at_s < LEAST_SPAN_S:
             return False
@@ -97,27 +150,48 @@ class Track:
         # A large thing's box trembles more than a small one's.
         extent = (abs(dx) * self.box.width * self._aspect + abs(dy) * self.box.height) / way if way else 0.0
         straight = 0.8 if len(recent) < 5 else 0.6
-        return way >= max(LEAST_WAY, 0.15 * extent) and way >= straight * walked
+        if way > FLIES * (recent[-1].at_s - recent[0].at_s) and (self.seen < least_seen + 1 or way < 0.85 * walked):
+            return False  # insects cross the picture like this, and turn
+        return way >= max(LEAST_WAY, 0.15 * extent) and way >= straight * walked and self._whole(recent, way)
 
-    def heading(self) -> tuple[float, float]:
-        """(direction in degrees, how far it went that way) over the last 3 s; 0 = up, 90 = right.
+    def _whole(self, recent: list[Sighting], way: float) -> bool:
+        """Its hind side came along: a patch of light only grows.  What comes straight on grows to all sides."""
+        first, last = recent[0].box, recent[-1].box
+        if recent[0].cut or recent[-1].cut:
+            return True
+        along = 0.0
+        for scale, low, high in (
+            (self._aspect, last.x - first.x, last.x + last.width - first.x - first.width),
+            (1.0, last.y - first.y, last.y + last.height - first.y - first.height),
+        ):
+            if low * high > 0:
+                along += (min(abs(low), abs(high)) * scale) ** 2
+        comes = len(recent) >= 5 and last.width > 1.2 * first.width and last.height > 1.2 * first.height
+        return math.sqrt(along) >= 0.25 * way or comes
 
-        The straight line that fits all sightings best, since single boxes tremble.  A thing cut by the picture's edge
-        grows rather than moves: such sightings are used only where there are no others, and count a third.
+    def velocity(self) -> tuple[float, float, float]:
+        """(to the right, down, seconds it was watched for), in heights of the picture a second, over the last 3 s.
+
+        The middle of the slopes between all pairs of sightings (Theil and Sen), for each side of the box by itself:
+        neither a box that lost its legs for a moment nor a side cut by the picture's edge bends it.  Things stand on
+        the ground, so their foot counts where it is seen.
         """
         recent = self._window(3.0)
-        whole = [sighting for sighting in recent if not _cut(sighting.box)]
-        worth = 1.0 if len(whole) >= 4 else 1 / 3
-        recent = whole if len(whole) >= 4 else recent
-        count = len(recent)
-        mean_t = sum(one.at_s for one in recent) / count
-        spread = sum((one.at_s - mean_t) ** 2 for one in recent)
-        if spread <= 0:
-            return 0.0, 0.0
-        vx = sum((one.at_s - mean_t) * one.centre[0] for one in recent) / spread * self._aspect
-        vy = sum((one.at_s - mean_t) * one.centre[1] for one in recent) / spread
-        way = math.hypot(vx, vy) * (recent[-1].at_s - recent[0].at_s)
-        return math.degrees(math.atan2(vx, -vy)) % 360, way * worth
+        if len(recent) > _FITTED:
+            recent = [recent[round(n * (len(recent) - 1) / (_FITTED - 1))] for n in range(_FITTED)]
+        left = _slope([(one.at_s, one.box.x) for one in recent if one.box.x >= EDGE])
+        right = _slope([(s.at_s, s.box.x + s.box.width) for s in recent if s.box.x + s.box.width <= 1 - EDGE])
+        top = _slope([(one.at_s, one.box.y) for one in recent if one.box.y >= EDGE])
+        foot = _slope([(s.at_s, s.box.y + s.box.height) for s in recent if s.box.y + s.box.height <= 1 - EDGE])
+        across = [slope for slope in (left, right) if slope is not None]
+        down = foot if foot is not None else top
+        vx = sum(across) / len(across) if across else 0.0
+        return vx * self._aspect, down or 0.0, recent[-1].at_s - recent[0].at_s
+
+    def heading(self) -> tuple[float, float]:
+        """(direction in degrees, how far it went that way) over the last 3 s; 0 = up, 90 = right."""
+        vx, vy, span_s = self.velocity()
+        return math.degrees(math.atan2(vx, -vy)) % 360, math.hypot(vx, vy) * span_s
 
     def _window(self, span_s: float) -> list[Sighting]:
         """The sightings of the last `span_s`, but at least three: slow pictures are further apart."""
@@ -130,8 +204,21 @@ class Track:
         return (bx - ax) * self._aspect, by - ay
 
 
+def _sides(sighting: Sighting) -> tuple[float, float, float, float]:
+    box = sighting.box
+    return box.x, box.y, box.x + box.width, box.y + box.height
+
+
 def _cut(box: Box) -> bool:
     return box.x < EDGE or box.y < EDGE or box.x + box.width > 1 - EDGE or box.y + box.height > 1 - EDGE
+
+
+def _slope(points: list[tuple[float, float]]) -> float | None:
+    """The median slope of all pairs; None where there are too few."""
+    if len(points) < 3:
+        return None
+    slopes = [(y1 - y0) / (t1 - t0) for (t0, y0), (t1, y1) in itertools.combinations(points, 2) if t1 > t0]
+    return statistics.median(slopes) if slopes else None
 
 
 class Tracker:
@@ -143,19 +230,20 @@ class Tracker:
         self._numbers = 0
         self._at_s: float | None = None
 
-    def update(self, at_s: float, boxes: Sequence[Box]) -> list[Track]:
+    def update(self, at_s: float, blobs: Sequence[Blob]) -> list[Track]:
         """All things known after a picture, those seen in it with `last.at_s == at_s`; `at_s` must grow."""
         elapsed_s = at_s - self._at_s if self._at_s is not None else 0.0
         self._at_s = at_s
         for track in self._tracks:
             track.pictures += 1
-        free = list(boxes)
-        for track, box in self._pairs(at_s, elapsed_s, boxes):
-            track.add(Sighting(at_s, box))
-            free.remove(box)
-        for box in free:
-            self._numbers += 1
-            self._tracks.append(Track(self._numbers, Sighting(at_s, box), self._aspect))
+        taken: set[int] = set()
+        for track, index in self._pairs(at_s, elapsed_s, [blob.box for blob in blobs]):
+            track.add(Sighting(at_s, blobs[index].box, blobs[index].outline))
+            taken.add(index)
+        for index, blob in enumerate(blobs):
+            if index not in taken:
+                self._numbers += 1
+                self._tracks.append(Track(self._numbers, Sighting(at_s, blob.box, blob.outline), self._aspect))
         keep_s = max(KEEP_S, 2.1 * elapsed_s)
         self._tracks = [track for track in self._tracks if at_s - track.last.at_s <= keep_s]
         return list(self._tracks)
@@ -169,8 +257,8 @@ class Tracker:
         self._tracks.clear()
         self._at_s = None
 
-    def _pairs(self, at_s: float, elapsed_s: float, boxes: Sequence[Box]) -> list[tuple[Track, Box]]:
-        """The nearest first; each track and each box once."""
+    def _pairs(self, at_s: float, elapsed_s: float, boxes: Sequence[Box]) -> list[tuple[Track, int]]:
+        """The nearest first; each track and each box, by its place in `boxes`, once."""
         costs = [
             (cost, number, index)
             for number, track in enumerate(self._tracks)
@@ -179,12 +267,12 @@ class Tracker:
         ]
         tracks_taken: set[int] = set()
         boxes_taken: set[int] = set()
-        pairs: list[tuple[Track, Box]] = []
+        pairs: list[tuple[Track, int]] = []
         for _, number, index in sorted(costs):
             if number not in tracks_taken and index not in boxes_taken:
                 tracks_taken.add(number)
                 boxes_taken.add(index)
-                pairs.append((self._tracks[number], boxes[index]))
+                pairs.append((self._tracks[number], index))
         return pairs
 
     def _cost(self, track: Track, box: Box, at_s: float, elapsed_s: float) -> float:
@@ -194,6 +282,9 @@ class Tracker:
         away = math.hypot((box.x + box.width / 2 - x) * self._aspect, box.y + box.height / 2 - y)
         reach = 0.35 * math.hypot(was.width * self._aspect, was.height) + min(0.5, 0.3 * max(elapsed_s, 0.1))
         small, large = sorted((was.width * was.height, box.width * box.height))
+        if track.seen == 1 and small > 0.5 * large:
+            # How fast a new thing is, isn't known yet: a cyclist is three times as far as a walker.
+            reach += min(0.3, FAST * elapsed_s)
         # Things don't become another size at once: what does is rather another thing, or rain.
         unlike = 0.1 * math.log(max(large, 1e-9) / max(small, 1e-9))
         return away / reach + unlike

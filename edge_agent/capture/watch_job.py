@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
-from edge_agent.capture.alarms import Region
+from edge_agent.capture.calibration import Measure
 from edge_agent.capture.job import CameraJob
+from edge_agent.capture.regions import PICTURE, Line, Region
 from edge_agent.jobs import JobForm
-from edge_agent.model import CameraId
+from edge_agent.model import AlarmNature, CameraId
 
 
 def _zone_name(name: str) -> str:
@@ -40,7 +41,22 @@ class WatchedCamera:
     min_area: Annotated[float, Field(gt=0, lt=1)] = 0.002
     """Smallest thing that counts, as a part of the picture."""
     zones: tuple[Region, ...] = ()
-    """Motion counts in these only; the whole picture when there is none."""
+    whole: tuple[AlarmNature, ...] | None = None
+    """What is watched for in the whole picture; None: motion where there are no zones."""
+    lines: tuple[Line, ...] = ()
+    tampering: tuple[AlarmNature, ...] = ()
+    """What is noticed about the camera itself."""
+    bearing_deg: float | None = None
+    view_deg: float = 80.0
+    measures: tuple[Measure, ...] = ()
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The zones, and the whole picture where something is watched for in it."""
+        whole = self.whole
+        if whole is None:
+            whole = () if self.zones else (AlarmNature.MOTION,)
+        return (Region(None, PICTURE, whole), *self.zones) if whole else self.zones
 
     @property
     def stream(self) -> CameraJob:

@@ -33,7 +33,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     """Watch all cameras of the job until `stop` is set, then end the alarms that are open."""
     # Imported here because numpy and OpenCV start threads: those begun before the child blocks SIGTERM would take it,
     # and the process would die of it instead of ending its alarms.
-    from edge_agent.capture.analysis import Analysis
+    from edge_agent.capture.analysis import Analysis, Tampering
     from edge_agent.capture.camera_watch import CameraWatch
     from edge_agent.capture.feed import Rounds
     from edge_agent.capture.sources import make_source
@@ -46,7 +46,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
             clock,
             rounds,
             partial(make_source, camera.stream, clock),
-            partial(Analysis, camera, zone, job.language, _new_id),
+            partial(Analysis, camera, zone, job.language, _new_id, Tampering(camera.tampering)),
             outlet.send,
         )
         for camera in job.cameras

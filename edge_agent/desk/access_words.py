@@ -84,6 +84,8 @@ ARGUMENTS: Mapping[str, Pair] = {
     "count": ("кількість", "count"),
     "version": ("версія", "version"),
     "until_us": ("до", "until"),
+    "start_us": ("від", "from"),
+    "end_us": ("до", "until"),
     "read_us": ("час на вузлі", "the node's time"),
     "before_us": ("було", "before"),
     "after_us": ("стало", "after"),
@@ -96,6 +98,20 @@ PURPOSES: Mapping[str, Pair] = {
     "memo": ("службова записка", "memo"),
     "own_decision": ("власне рішення", "own decision"),
 }
+WORKS: Mapping[str, Pair] = {
+    "visit_open": ("відкриття візиту", "visit opened"),
+    "visit_close": ("закриття візиту", "visit closed"),
+    "keys_rotate": ("заміна ключа", "key replaced"),
+    "keys_drop": ("вилучення ключа", "key dropped"),
+    "rewrap": ("зміна отримувачів записів", "recordings sealed to others"),
+    "rebuild": ("відновлення покажчика архіву", "the archive's index rebuilt"),
+    "check": ("перевірка архіву", "the archive checked"),
+    "repair": ("ремонт архіву", "the archive repaired"),
+    "tune": ("налаштування виявлення руху", "motion detection tuned"),
+}
+LOOKS = frozenset({"status", "search", "holds", "incidents", "journal"})
+"""What was only looked at: that it was shown says nothing more."""
+_PAGING = frozenset({"after", "limit", "seen"})
 _INTERVAL: Pair = ("період", "interval")
 _ORDER: Pair = ("розпорядження № {number} від {who}, підстава: {basis} № {basis_number} від {date}",
                 "order no. {number} of {who}, basis: {basis} no. {basis_number} of {date}")  # fmt: skip
@@ -146,15 +162,19 @@ def _why(entry: JournalEntry, end: JournalEntry | None, language: Language) -> l
         if code in set(RefusalCode):
             said = refused(RefusalCode(code), rest)
             return [printable(said.uk if language == "uk" else said.en, _MAX_TEXT)]
-    permitted = last.outcome is Outcome.ACCEPTED  # by the table of roles, in the node's own words
-    return [] if permitted or not last.reason else [printable(last.reason, _MAX_TEXT)]
+    # By the table of roles, in the node's own words; or that what was asked was shown.
+    plain = last.outcome is Outcome.ACCEPTED or (last.outcome is Outcome.DONE and last.action in LOOKS)
+    return [] if plain or not last.reason else [printable(last.reason, _MAX_TEXT)]
 
 
 def _told(name: str, value: Any, language: Language, zone: tzinfo) -> str:
     if name.endswith("_us"):
         shown = _time(value, zone)
+    elif name == "work":
+        shown = word(WORKS, str(value), language)
     elif isinstance(value, dict):
-        shown = ", ".join(f"{key} {item}" for key, item in value.items() if item not in (None, ""))
+        parts = ((key, item) for key, item in value.items() if key not in _PAGING and item not in (None, ""))
+        shown = ", ".join(_told(str(key), item, language, zone) for key, item in parts)
     elif isinstance(value, list | tuple):
         shown = ", ".join(map(str, value))
     else:

@@ -6,6 +6,7 @@ terminal or a broker: `ask` brings the answers.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -76,12 +77,16 @@ def gather(
     """
     said = cosigned or {}
     notes = [said.get(origin_of(f"{node.site}/{node.node}"), ()) for node in nodes]
+    stop = threading.Event()
     walks = [
-        _Walk(node, query, ask, memory, whole, keep, heard, witnesses, note)
+        _Walk(node, query, ask, memory, whole, keep, heard, witnesses, note, stop)
         for node, note in zip(nodes, notes, strict=True)
     ]
     with ThreadPoolExecutor(AT_ONCE, "audit") as threads:
-        return list(threads.map(_Walk.run, walks))
+        try:
+            return list(threads.map(_Walk.run, walks))
+        finally:
+            stop.set()  # whoever interrupts does not wait for whole journals
 
 
 @dataclass(slots=True)
@@ -97,6 +102,7 @@ class _Walk:
     heard: Heard
     witnesses: Sequence[NoteKey]
     cosigned: Sequence[Note]
+    stop: threading.Event
     answer: NodeAnswer = field(init=False)
     entries: list[tuple[int, JournalEntry | BadLine]] = field(default_factory=list)
     read: int = 0
@@ -173,6 +179,8 @@ class _Walk:
 
     def _page(self, asked: AuditQuery) -> tuple[bytes | None, NoteKey]:
         """What the node signed, and its key; None where it says why it can't."""
+        if self.stop.is_set():
+            raise UplinkError("the audit was interrupted")
         reply = self.ask(self.node, asked)
         key = self.memory.key(self.node)
         if key is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,7 +82,7 @@ def audit_command(
     keep = not verify or query != AuditQuery() or report is not None
     witnesses = believed(desk)
     seen = cosigned(desk, witnesses, None if socket else broker_settings(desk, "audit"), clock)
-    with Progress(progress_console(), clock, texts(desk.language)) as told:
+    with ended_by_hand(), Progress(progress_console(), clock, texts(desk.language)) as told:
         answers = gather(
             asked,
             query,
@@ -135,6 +136,15 @@ def audit_query(
         )
     except ValidationError as error:
         raise UsageError(mistakes(error)) from error
+
+
+@contextlib.contextmanager
+def ended_by_hand() -> Iterator[None]:
+    """Ctrl-C: what was proved so far is kept, the rest is not asked any more."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 class Asker:

@@ -96,7 +96,9 @@ class Memory:
 
     def nodes(self) -> list[Topics]:
         """Those that are remembered or whose key was given."""
-        named = {(path.parent.name, path.stem) for path in self._folder.glob(f"*/*{_KEY}")}
+        named = {
+            (path.parent.name, path.stem) for end in (_KEY, _CHECKPOINT) for path in self._folder.glob(f"*/*{end}")
+        }
         named |= {(site, node) for _, site, node in (name.split("/") for name in self._given)}
         found = []
         for site, node in sorted(named):

@@ -12,7 +12,7 @@ from pathlib import Path
 from edge_agent.clock import Clock
 from edge_agent.desk.memory import Memory
 from edge_agent.desk.retained import retained
-from edge_agent.desk.settings import Desk
+from edge_agent.desk.settings import Desk, WitnessSection
 from edge_agent.errors import ArchiveError, ConfigError, UplinkError
 from edge_agent.trust.checkpoint import cosignatures, parse_checkpoint
 from edge_agent.trust.keys import load_key, public_key_of
@@ -104,22 +104,29 @@ class WitnessDesk:
 
 def witness_of(desk: Desk, memory: Memory, clock: Clock) -> Witness:
     """The configured one, for all nodes whose key this desk knows; ConfigError where there is none."""
-    if desk.witness is None:
-        raise ConfigError("the desk's configuration makes it no witness: add [witness] with name, key_file and path")
+    section = _section(desk)
     nodes = [known for node in memory.nodes() if (known := memory.key(node))]
     if not nodes:
         raise ConfigError("no node's key is known here: add node_keys, or ask a node once (edge-desk status)")
-    key = load_key(Path(desk.witness.key_file))
-    return Witness(Path(desk.witness.path), desk.witness.name, key, nodes, clock)
+    return Witness(Path(section.path), section.name, load_key(Path(section.key_file)), nodes, clock)
+
+
+def own_key(desk: Desk) -> NoteKey:
+    """By which others believe this desk's cosignatures; ConfigError where it is no witness."""
+    section = _section(desk)
+    return NoteKey(section.name, public_key_of(load_key(Path(section.key_file))), SignatureKind.COSIGNATURE)
 
 
 def believed(desk: Desk) -> list[NoteKey]:
     """The witnesses whose word counts here: those that are named, and this desk itself."""
-    keys = [parse_note_key(text) for text in desk.witnesses]
-    if desk.witness is not None:
-        public = public_key_of(load_key(Path(desk.witness.key_file)))
-        keys.append(NoteKey(desk.witness.name, public, SignatureKind.COSIGNATURE))
-    return list(dict.fromkeys(keys))
+    named = [parse_note_key(text) for text in desk.witnesses]
+    return list(dict.fromkeys([*named, *([own_key(desk)] if desk.witness else [])]))
+
+
+def _section(desk: Desk) -> WitnessSection:
+    if desk.witness is None:
+        raise ConfigError("the desk's configuration makes it no witness: `edge-desk witness new` prints what it needs")
+    return desk.witness
 
 
 def cosigned(

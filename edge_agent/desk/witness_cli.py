@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.text import Text
 
 from edge_agent.clock import US, SystemClock
@@ -16,13 +17,12 @@ from edge_agent.desk.board import printable
 from edge_agent.desk.memory import memory_of
 from edge_agent.desk.options import ConfigOption
 from edge_agent.desk.output import say_json
-from edge_agent.desk.settings import DEFAULT_CONFIG, Desk, broker_settings, load_desk
-from edge_agent.desk.witness import Event, WitnessDesk, witness_of
-from edge_agent.errors import ArchiveError, ConfigError
+from edge_agent.desk.settings import DEFAULT_CONFIG, Desk, WitnessSection, broker_settings, load_desk
+from edge_agent.desk.witness import Event, WitnessDesk, own_key, witness_of
+from edge_agent.errors import ArchiveError, UsageError
 from edge_agent.terminal import JsonOption, app_of, console
 from edge_agent.trust.checkpoint import cosignatures, parse_checkpoint
-from edge_agent.trust.keys import create_key, load_key, public_key_of
-from edge_agent.trust.note import NoteKey, SignatureKind
+from edge_agent.trust.keys import create_key
 from edge_agent.trust.witness import Told
 from edge_agent.when import spoken
 
@@ -74,23 +74,24 @@ def _run(
         raise typer.Exit(1)
 
 
-@witness_app.command("key")
-def _key(
-    config: ConfigOption = DEFAULT_CONFIG,
-    new: Annotated[bool, typer.Option("--new", help="Make the key first; never over an older one.")] = False,
+@witness_app.command("new")
+def _new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The key to make; never over an older one.")],
+    name: Annotated[str, typer.Option(help="Of the witness, as all who check a cosignature will read it.")],
 ) -> None:
+    """Make a witness's key, and print what the desk's configuration needs to know of it."""
+    try:
+        section = WitnessSection(name=name, key_file=str(file), path="witnessed")
+    except ValidationError as error:
+        raise UsageError("--name: a name without blanks and plus signs") from error
+    create_key(file)
+    print(f'[witness]\nname = "{section.name}"\nkey_file = "{file}"\npath = "{section.path}"')
+
+
+@witness_app.command("key")
+def _key(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Print the verifier key for nodes' `[[witness]]` and auditors' `witnesses`."""
-    desk = load_desk(config)
-    if desk.witness is None:
-        raise ConfigError("the desk's configuration makes it no witness: add [witness] with name, key_file and path")
-    path = Path(desk.witness.key_file)
-    if new:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise ConfigError(f"the folder {path.parent} can't be made: {error.strerror}") from error
-    key = create_key(path) if new else load_key(path)
-    print(NoteKey(desk.witness.name, public_key_of(key), SignatureKind.COSIGNATURE))
+    print(own_key(load_desk(config)))
 
 
 @witness_app.command("show")

@@ -17,7 +17,7 @@ from edge_agent.trust.node_key import journal_key
 from edge_agent.trust.note import BadNoteError, Note, NoteKey, parse_note
 from edge_agent.trust.tlog_proof import TlogProof
 from edge_agent.trust.witness import WitnessRequest
-from edge_agent.trust.witnessed import WitnessedStore
+from edge_agent.trust.witnessed import witnessed_store
 
 
 class BrokenJournalError(ArchiveError):
@@ -45,7 +45,7 @@ class JournalLog:
         self._path = checkpoint_path
         self._origin = origin
         self._secret = key
-        self._witnessed = WitnessedStore(checkpoint_path.with_suffix(".witnessed"), witnesses)
+        self._witnessed = witnessed_store(checkpoint_path, witnesses)
 
     @property
     def witnessed(self) -> list[Note]:

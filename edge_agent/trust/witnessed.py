@@ -71,3 +71,8 @@ class WitnessedStore:
             replace_durably(self._folder / witness.key_id.hex(), str(note).encode())
         except OSError as error:
             raise ArchiveError(f"a cosigned checkpoint can't be kept in {self._folder}: {error.strerror}") from error
+
+
+def witnessed_store(checkpoint: Path, witnesses: Sequence[NoteKey]) -> WitnessedStore:
+    """Beside the node's own newest checkpoint."""
+    return WitnessedStore(checkpoint.with_suffix(".witnessed"), witnesses)

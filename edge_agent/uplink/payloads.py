@@ -18,8 +18,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, computed_field
 
 from edge_agent.messages import finite
-from edge_agent.model import Alarm, AlarmCut, AlarmNature, AlarmPhase, CameraFault, CameraState, NodeAlarm, Severity
+from edge_agent.model import (
+    Alarm,
+    AlarmCut,
+    AlarmNature,
+    AlarmPhase,
+    Approach,
+    CameraFault,
+    CameraState,
+    Kind,
+    NodeAlarm,
+    Pace,
+    Severity,
+    Side,
+)
 from edge_agent.trust.reply import signed
+from edge_agent.uplink.alarm_words import alarm_sentence
 from edge_agent.uplink.topics import Topics
 
 MAX_JSON_BYTES = 256 * 1024
@@ -241,6 +255,9 @@ class Health(_Message):
     cameras: Annotated[dict[Slug, CameraReport], Field(max_length=MAX_CAMERAS)]
 
 
+Degrees = Annotated[float, Field(ge=0, le=360)]
+
+
 class BoxPart(_Payload):
     """A rectangle in parts of the picture: 0 … 1 from its left and top edges."""
 
@@ -285,7 +302,18 @@ class AlarmMessage(AnyAlarm):
     severity: Severity = Severity.WARNING
     zone: Text | None = None
     box: BoxPart | None = None
-    direction_deg: Annotated[float, Field(ge=0, le=360)] | None = None
+    direction_deg: Degrees | None = None
+    bearing_deg: Degrees | None = None
+    """On the compass: 0 = north, 90 = east."""
+    approach: Approach | None = None
+    speed_mps: Annotated[float, Field(ge=0, le=1000)] | None = None
+    pace: Pace | None = None
+    kind: Kind | None = None
+    count: Annotated[int, Field(ge=1)] = 1
+    """How many things, or crossings of a line, the alarm is about so far."""
+    side: Side | None = None
+    path: Annotated[tuple[tuple[Part, Part], ...], Field(max_length=64)] = ()
+    """The thing's way in parts of the picture, oldest first."""
     picture_topic: Annotated[str, Field(max_length=300, pattern=_CLEAN)] | None = None
     footage: Footage | None = None
     behind: Count = 0
@@ -390,6 +418,14 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         zone=alarm.zone,
         box=BoxPart(x=_part(box.x), y=_part(box.y), width=_part(box.width), height=_part(box.height)) if box else None,
         direction_deg=None if alarm.direction_deg is None else alarm.direction_deg % 360,
+        bearing_deg=None if alarm.bearing_deg is None else alarm.bearing_deg % 360,
+        approach=alarm.approach,
+        speed_mps=alarm.speed_mps,
+        pace=alarm.pace,
+        kind=alarm.kind,
+        count=alarm.count,
+        side=alarm.side,
+        path=tuple((_part(x), _part(y)) for x, y in alarm.path),
         text=alarm_words(alarm, name, zone),
         picture_topic=topics.picture(alarm.camera, alarm.alarm_id) if alarm.picture else None,
         cut=alarm.cut,
@@ -424,41 +460,9 @@ def trouble(alarm: NodeAlarm) -> Trouble:
     return Trouble(code=alarm.code, since_us=alarm.started_us, text=Words(uk=shown(alarm.uk), en=shown(alarm.en)))
 
 
-_NATURE = {AlarmNature.MOTION: ("Рух", "Motion"), AlarmNature.LOST: ("Камеру втрачено", "Camera lost")}
-_ENDED = {
-    AlarmNature.MOTION: ("Рух припинився", "Motion ended"),
-    AlarmNature.LOST: ("Камера знову є", "Camera is back"),
-}
-_CUT = {
-    AlarmCut.RESTART: ("кінця не видно: вузол перезапущено", "its end was not seen: the node was restarted"),
-    AlarmCut.STOP: ("кінця не видно: вузол зупинено", "its end was not seen: the node was stopped"),
-    AlarmCut.WATCHER: ("кінця не видно: спостереження перервалося", "its end was not seen: watching was interrupted"),
-}
-_DIRECTIONS = (
-    ("вгору", "up"),
-    ("вгору праворуч", "up and to the right"),
-    ("праворуч", "to the right"),
-    ("вниз праворуч", "down and to the right"),
-    ("вниз", "down"),
-    ("вниз ліворуч", "down and to the left"),
-    ("ліворуч", "to the left"),
-    ("вгору ліворуч", "up and to the left"),
-)
-
-
 def alarm_words(alarm: Alarm, camera_name: str, zone_name: str) -> Words:
-    """What an operator reads: nature, place and direction of movement in the picture."""
-    uk, en = (_ENDED if alarm.phase is AlarmPhase.END and alarm.cut is None else _NATURE)[alarm.nature]
-    uk, en = f"{uk}: {camera_name}", f"{en}: {camera_name}"
-    if zone_name:
-        uk, en = f"{uk}, зона «{zone_name}»", f"{en}, zone “{zone_name}”"
-    if alarm.direction_deg is not None and alarm.phase is not AlarmPhase.END:
-        direction = _DIRECTIONS[round(alarm.direction_deg / 45) % 8]
-        uk, en = f"{uk}, рухається {direction[0]}", f"{en}, moving {direction[1]}"
-    if alarm.merged:
-        uk, en = f"{uk} (і ще {alarm.merged})", f"{en} (and {alarm.merged} more)"
-    if alarm.cut is not None:
-        uk, en = f"{uk} – {_CUT[alarm.cut][0]}", f"{en} – {_CUT[alarm.cut][1]}"
+    """What an operator reads."""
+    uk, en = alarm_sentence(alarm, camera_name, zone_name)
     return Words(uk=shown(uk), en=shown(en))
 
 

@@ -145,9 +145,10 @@ def _long(seconds: float, units: tuple[str, str, str, str]) -> str:
 
 
 def archive_told(cameras: int, size_bytes: int) -> Words:
+    size, uk, en = (size_bytes / 1e9, "ГБ", "GB") if size_bytes >= 10**9 else (size_bytes / 1e6, "МБ", "MB")
     return Words(
-        uk=f"Камер: {cameras}, записів на {size_bytes / 1e9:.1f} ГБ",
-        en=f"{cameras} cameras, {size_bytes / 1e9:.1f} GB of recordings",
+        uk=f"Камер: {cameras}, записів на {size:.1f} {uk}",
+        en=f"Cameras: {cameras}, {size:.1f} {en} of recordings",
     )
 
 

@@ -16,9 +16,9 @@ from av.video.frame import VideoFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.capture.alarms import Region
 from edge_agent.capture.decoder import Picture
 from edge_agent.capture.footage import recorded
+from edge_agent.capture.regions import Region
 from edge_agent.capture.tuning import GAP_S, Episode, Verdict, Watching, compare, episodes
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.capture.zone_check import Shape

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.capture.alarms import QUIET_S, Alarms, Decision, Region, contains, overlap
-from edge_agent.capture.tracks import Instant, Tracker
+from edge_agent.capture.alarms import QUIET_S, Alarms, Decision
+from edge_agent.capture.calibration import View
+from edge_agent.capture.regions import PICTURE, Region, contains, overlap
+from edge_agent.capture.tracks import Blob, Instant, Tracker
 from edge_agent.clock import US
 from edge_agent.model import AlarmPhase, Box, CameraId
 
@@ -33,13 +35,13 @@ def played(alarms: Alarms, pictures: Iterable[list[Box]], begin_s: float = 100.0
     decisions: list[Decision] = []
     for number, boxes in enumerate(pictures):
         at_s = begin_s + number / fps
-        decisions.extend(alarms.update(Instant(round(at_s * US), at_s), boxes).decisions)
+        decisions.extend(alarms.update(Instant(round(at_s * US), at_s), [Blob(box) for box in boxes]).decisions)
     return decisions
 
 
 def desk(*regions: Region) -> Alarms:
     numbers = itertools.count()
-    return Alarms(CameraId("gate"), regions, 16 / 9, lambda: f"id-{next(numbers)}")
+    return Alarms(CameraId("gate"), regions or (Region(None, PICTURE),), View(16 / 9), lambda: f"id-{next(numbers)}")
 
 
 def quiet(seconds: float = 10.0) -> list[list[Box]]:
@@ -179,7 +181,7 @@ def test_a_wall_clock_that_jumps_back_breaks_no_alarm() -> None:
     told: list[Decision] = []
     for number, box in enumerate(walker((0.02, 0.4), (0.012, 0.0))):
         utc_us = (1000 if number < 20 else 10) * US
-        told.extend(alarms.update(Instant(utc_us, number / FPS), [box]).decisions)
+        told.extend(alarms.update(Instant(utc_us, number / FPS), [Blob(box)]).decisions)
     told.extend(alarms.close(Instant(10 * US, 100.0)))
     assert phases(told)[0] == "start"
     assert phases(told)[-1] == "end"
@@ -190,7 +192,7 @@ def test_a_thing_hidden_for_a_moment_stays_the_same_thing() -> None:
     tracker = Tracker(16 / 9)
     way = walker((0.02, 0.4), (0.012, 0.0))[:30]
     for number, box in enumerate(way):
-        tracks = tracker.update(number / FPS, [] if 12 <= number < 15 else [box])
+        tracks = tracker.update(number / FPS, [] if 12 <= number < 15 else [Blob(box)])
     assert [track.number for track in tracks] == [1]
 
 
@@ -199,7 +201,7 @@ def test_two_who_pass_each_other_keep_their_ways() -> None:
     one = walker((0.05, 0.40), (0.02, 0.0))
     other = walker((0.90, 0.46), (-0.02, 0.0))
     for number, boxes in enumerate(zip(one, other, strict=False)):
-        tracks = tracker.update(number / FPS, list(boxes))
+        tracks = tracker.update(number / FPS, [Blob(box) for box in boxes])
     assert [round(track.heading()[0]) for track in tracks] == [90, 270]
 
 
@@ -270,7 +272,7 @@ def test_starts_and_ends_are_strictly_paired_whatever_is_seen(
         now = Instant(round(at_s * US), at_s)
         if number in closed_at:
             told.extend(alarms.close(now))
-        outcome = alarms.update(now, boxes)
+        outcome = alarms.update(now, [Blob(box) for box in boxes])
         told.extend(outcome.decisions)
         assert set(outcome.best) <= alarms.open_ids
     told.extend(alarms.close(Instant(round(at_s * US), at_s)))

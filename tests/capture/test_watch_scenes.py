@@ -71,9 +71,26 @@ def _lamp(picture: Bgr, part: float) -> Bgr:
     return lit
 
 
+def _pool(picture: Bgr, centre: tuple[int, int]) -> NDArray[np.float32]:
+    y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]]
+    pool = np.exp(-(((x - centre[0]) / 90) ** 2 + ((y - centre[1]) / 60) ** 2))
+    return np.asarray(pool[:, :, None], np.float32)
+
+
+def _soft_lamp(picture: Bgr, part: float) -> Bgr:
+    return np.clip(picture * (1 + 0.6 * part * _pool(picture, (380, 200))), 0, 255).astype(np.uint8)
+
+
+def _shade(picture: Bgr, part: float) -> Bgr:
+    return np.clip(picture * (1 - 0.45 * part * _pool(picture, (200, 280))), 0, 255).astype(np.uint8)
+
+
 @pytest.mark.parametrize(
     ("change", "over_s"),
-    [*itertools.product((_brighter, _darker), (0.0, 1.0, 10.0)), (_lamp, 0.0), (_lamp, 1.0)],
+    [
+        *itertools.product((_brighter, _darker), (0.0, 1.0, 10.0)),
+        *itertools.product((_lamp, _soft_lamp, _shade), (0.0, 1.0, 3.0, 10.0)),
+    ],
 )
 def test_a_change_of_light_raises_no_alarm(change: Callable[[Bgr, float], Bgr], over_s: float) -> None:
     scene = EmptyStreet(SIZE, FPS, 1, Weather(cloud=False))

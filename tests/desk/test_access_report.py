@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge_agent.clock import US
 from edge_agent.config import Language
 from edge_agent.desk.access_report import access_report, names
-from edge_agent.desk.access_words import ACCESSES, ACTIONS, KINDS, OUTCOMES, PURPOSES
+from edge_agent.desk.access_words import ACCESSES, ACTIONS, KINDS, OUTCOMES, PURPOSES, WORKS
 from edge_agent.desk.audit import NodeAnswer
 from edge_agent.desk.audit_words import TroubleKind, trouble
 from edge_agent.desk.paper import Table, to_csv, to_pdf
@@ -22,6 +22,7 @@ from edge_agent.desk.rows import Level
 from edge_agent.model import PersonId
 from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.checkpoint import Checkpoint, Cosignature, Verdict
+from edge_agent.trust.command import Work
 from edge_agent.trust.journal import BadLine, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.keys import public_key_of
 from edge_agent.trust.note import NoteKey, SignatureKind
@@ -78,6 +79,15 @@ def test_a_refusal_is_told_in_the_readers_language() -> None:
     (first, _) = report(answer(refused, stranger), language="en").rows
     assert first[5:] == ("2026-11-22", "16:05:09 +02:00", "Played from the archive (at the node): REFUSED",
                          "Refused: contractor may not play")  # fmt: skip
+
+
+def test_what_was_asked_is_told_in_words_without_the_paging() -> None:
+    query = {"person": "Doe", "start_us": AT_US, "after": 7, "limit": 100, "seen": 20}
+    looked = entry("journal", Outcome.DONE, args={"query": query}, reason="Entries of the journal")
+    worked = entry("maintain", Outcome.DONE, args={"work": "visit_open", "reason": "пил"}, reason="")
+    first, second = report(answer(looked, worked)).rows
+    assert first[8] == "що питали особа Doe, від 2026-11-22 16:05:09 +02:00"
+    assert second[8] == "робота відкриття візиту; причина пил"
 
 
 def test_the_order_that_was_carried_out_is_read() -> None:
@@ -149,7 +159,7 @@ def test_a_name_is_divided_only_where_that_is_sure(who: str, found: tuple[str, s
 
 def test_every_word_of_a_journal_is_known_in_both_languages() -> None:
     for words, known in ((KINDS, JournalKind), (ACTIONS, Action), (OUTCOMES, Outcome), (ACCESSES, Access),
-                         (PURPOSES, Purpose)):  # fmt: skip
+                         (PURPOSES, Purpose), (WORKS, Work)):  # fmt: skip
         assert set(known) <= set(words)
         assert all(uk and en and uk != en for uk, en in words.values())
 

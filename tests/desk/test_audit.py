@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -344,6 +345,26 @@ def test_a_node_with_a_new_key_still_has_to_continue_what_was_signed_with_the_ol
     edited(town.one)
     town.one.forget()
     assert kind(town.audit()) is TroubleKind.FORKED
+
+
+def test_whoever_interrupts_does_not_wait_for_the_whole_journal(town: Town) -> None:
+    asked = threading.Event()
+
+    def page(query: AuditQuery) -> bytes:
+        town.one.grow(0, 100)  # this journal has no end
+        if query.after >= 300:
+            asked.set()
+        return town.one.log.audit(query)
+
+    def ask(node: Topics, query: AuditQuery) -> Reply:
+        if node == N1:
+            return town.ask(node, query)
+        assert asked.wait(60)
+        raise KeyboardInterrupt
+
+    town.page = page
+    with pytest.raises(KeyboardInterrupt):
+        gather([N2, N1], EVERYTHING, ask, town.memory, whole=True)
 
 
 def test_progress_is_shown_once_it_takes_long_and_on_a_terminal_only() -> None:
