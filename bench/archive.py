@@ -21,6 +21,7 @@ from pathlib import Path
 from bench.export_speed import export_figures
 from bench.report import Figure, print_figures
 from edge_agent.buffer import day_log
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
@@ -30,7 +31,7 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.promise import Rule
 from edge_agent.buffer.rebuild import rebuild
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.retention import Deleter
 from edge_agent.buffer.segments import DAY_US, WHOLE_MODE, DayFolder, SegmentName
 from edge_agent.clock import US, SystemClock
 from edge_agent.database import open_database

@@ -10,6 +10,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edge_agent.archive_cli import CameraArgument, ForOption, FromOption, ToOption, open_archive, timetable
 from edge_agent.archive_disks import disks_of
+from edge_agent.at_node import PassphraseOption
+from edge_agent.at_work import MaybeKeyOption, MaybePersonOption, at_work
 from edge_agent.buffer.coverage import Piece, PieceState
 from edge_agent.buffer.hours import leaf_of, prove
 from edge_agent.buffer.rebuild import Rebuilt
@@ -18,6 +20,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.config import load
 from edge_agent.lock import DataLock
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, progress_console
+from edge_agent.trust.command import Work
 from edge_agent.trust.merkle import leaf_hash
 from edge_agent.when import iso_utc
 
@@ -87,11 +90,21 @@ def proof(
         console().print("\n".join(lines), soft_wrap=True)
 
 
-def rebuild(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def rebuild(
+    config: ConfigOption = DEFAULT_CONFIG,
+    person: MaybePersonOption = None,
+    key: MaybeKeyOption = None,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make the index again from the files; the agent must be stopped. The old index stays beside."""
     settings, clock = load(config), SystemClock()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with DataLock(settings.data_dir, clock, patience_s=0), Progress(*columns, console=progress_console()) as bar:
+    with (
+        at_work(settings, clock, Work.REBUILD, person, key, passphrase_file),
+        DataLock(settings.data_dir, clock, patience_s=0),
+        Progress(*columns, console=progress_console()) as bar,
+    ):
         task = bar.add_task("recordings", total=None)
         result = rebuild_index(
             disks_of(settings),

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.archive_alarms import ArchiveAlarms, PromiseAlarm
 from edge_agent.archive_disks import disks_of
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
@@ -24,7 +26,8 @@ from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.promise import OnFull
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.register import Register
+from edge_agent.buffer.retention import Deleter
 from edge_agent.cameras import Cameras
 from edge_agent.children import Ended, Heard
 from edge_agent.clock import Clock
@@ -35,10 +38,12 @@ from edge_agent.disk_watch import DiskWatch
 from edge_agent.errors import ArchiveError, EdgeError
 from edge_agent.forecaster import Forecaster
 from edge_agent.hearing import Hearing
+from edge_agent.incidents import Incidents
 from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
+from edge_agent.journal_watch import JournalWatch
 from edge_agent.kernel_clock import boot_id
 from edge_agent.messages import ExportStep
-from edge_agent.model import CameraId, Interval, NodeAlarm
+from edge_agent.model import CameraId, NodeAlarm
 from edge_agent.modes.keeper import ModeKeeper
 from edge_agent.modes.loudness import Loudness
 from edge_agent.modes.resting import Resting
@@ -57,17 +62,23 @@ from edge_agent.trust.node_key import node_signing_key
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access
 from edge_agent.upkeep import LEISURE_S, WAIT, Upkeep, restore_holds, rule_of
+from edge_agent.uplink.archive_orders import ArchiveOrders
+from edge_agent.uplink.chosen_companions import companions_of
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release, ReleaseNews
 from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.link import LinkState, Received
 from edge_agent.uplink.local import LocalReplies, LocalSocket
 from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.node import NodeLink, is_online
 from edge_agent.uplink.payloads import Reply, encode_reply
 from edge_agent.uplink.topics import Topics, roster_topic
+from edge_agent.uplink.visit_orders import VisitOrders
+from edge_agent.visits import Visits, look_for_forgotten
 from edge_agent.watchdog import Watchdog
+from edge_agent.witnesses import Witnesses
 from edge_agent.workers import RECORDER, WATCHER, Workers
 
 _log = logging.getLogger(__name__)
@@ -112,7 +123,7 @@ class Agent:
         self._library = Library(self._disks, self._index, identities, clock)
         self._journal = Journal(config.journal_path, clock)
         key = node_signing_key(data, signed_before=config.checkpoint_path.exists())
-        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key)
+        self._log = JournalLog(self._journal, config.checkpoint_path, origin_of(config.audience), key, config.witnesses)
         self._gap_notes = GapNotes()
         self._documents = Documents(data / "documents.json", clock)
         self._holds = Holds(self._documents)
@@ -121,6 +132,8 @@ class Agent:
         self._deleter = Deleter(self._disks, self._index, self._holds, rule, clock, Ballast(data / "ballast"))
         self._clock_watch = ClockWatch(self._documents, clock, boot_id(), self._clock_stepped)
         self._node_alarms = NodeAlarms(self._documents, clock, self._node_alarm)
+        self._visits = Visits(self._documents, clock)
+        self._clock = clock
         self._workers = Workers(config, self._disks, identities, clock, self._events.put, lock_fd)
         self._upkeep = Upkeep(
             self._index,
@@ -138,6 +151,7 @@ class Agent:
         self._promise_alarm = PromiseAlarm(self._node_alarms, config)
         people = {person.person_id: person for person in (entry.person() for entry in config.person)}
         nonces = NonceStore(data / "nonces.sqlite", clock)
+        self._journal_watch = JournalWatch(self._journal, nonces, self._node_alarms, clock)
         self._door = Door(people, config.audience, self._journal, nonces, clock, zone=config.zone)
         self._rosters = roster_keeper(config, self._door, self._journal, clock)
         self._cameras = Cameras(config.camera)
@@ -145,20 +159,32 @@ class Agent:
 
         self._node: NodeLink | None = None
         if config.mqtt is not None:
-            outbox = Outbox(data / "outbox.sqlite", clock=clock)
+            outbox = Outbox(data / "outbox.sqlite", max_bytes=config.mqtt.outbox_max, clock=clock)
             topics = Topics(config.site, config.node)
             put = self._events.put
-            self._node = NodeLink(config.mqtt, topics, outbox, clock, put, put, rosters=self._rosters is not None)
+            self._node = NodeLink(
+                config.mqtt,
+                topics,
+                outbox,
+                clock,
+                put,
+                put,
+                rosters=self._rosters is not None,
+                witnesses=(key.key_id.hex() for key in config.witnesses),
+                companions=companions_of(config, topics, clock),
+            )
+        self._witnesses = Witnesses(self._log, config.witnesses, self._node_alarms, self._ask_witness, clock)
         self._modes = Modes(
             config.plan, config.zone, self._documents, clock, lambda changes: self._mode_keeper.changed(changes)
         )
-        self._loudness = Loudness(self._modes.severity_of, lambda alarm: self._reports.tell_alarm(alarm))
+        self._loudness = Loudness(self._modes.severity_of, lambda alarm: self._incidents.hear(alarm))
         self._reports = Reports(
             config,
             self._index,
             self._cameras,
             self._forecaster,
             self._node_alarms,
+            self._visits,
             self._modes,
             self._loudness.silent,
             self._node,
@@ -168,6 +194,10 @@ class Agent:
         self._mode_keeper = ModeKeeper(
             self._loudness, self._journal, clock, self._reports.tell_modes, self._resting.let
         )
+        register = Register(data / "incidents.sqlite", clock)
+        set_trouble = partial(self._node_alarms.set, "incidents_unwritten")
+        topics = Topics(config.site, config.node)
+        self._incidents = Incidents(register, self._reports, topics, set_trouble, clock)
         self._hearing = Hearing(
             config, self._ledger, self._cameras, self._upkeep, self._reports, self._loudness, self._gap_notes, clock
         )
@@ -180,9 +210,11 @@ class Agent:
             self._exports,
             HoldOrders((camera.camera_id for camera in config.camera), self._holds, self._index, self._library, clock),
             ClockOrders(self._clock_watch, clock),
+            ArchiveOrders(config, self._index, self._library, clock),
+            VisitOrders(self._visits, clock),
+            IncidentOrders(register, self._holds, self._door, self._incidents.written, config.zone, clock),
             ModeOrders(self._modes, config.zone, clock),
             self._reports.health,
-            self._has_footage,
             self._log.audit,
             self._broadcast,
             clock,
@@ -200,6 +232,10 @@ class Agent:
                 *([Periodic("room", 2, self._upkeep.look_for_room)] if rule.on_full is OnFull.STOP else []),
                 *([Periodic("disks", 2, self._upkeep.look_at_disks)] if len(self._disks) > 1 else []),
                 Periodic("refusals", 60, self._door.settle),
+                Periodic("journal", 2, self._journal_watch.look),
+                Periodic("visits", 60, self._look_for_visits),
+                Periodic("incidents", 1, self._incidents.look),
+                Periodic("register", 3600, self._incidents.prune),
                 *([Periodic("roster", 3, self._rosters.look)] if self._rosters else []),
                 Periodic("forecast", 5, self._look_ahead),
             ],
@@ -213,6 +249,7 @@ class Agent:
     def run(self) -> None:
         """Start in order, loop, stop in reverse."""
         self._note_start()
+        self._incidents.resume(self._node_alarms.open)
         self._upkeep.look_at_the_clock()
         unfinished = self._ledger.reconcile()
         self._deleter.finish()
@@ -239,6 +276,7 @@ class Agent:
             self._watchdog.stopping()
             socket.close()
             self._workers.stop(self._next_event, self._hearing.last_words)
+            self._incidents.close()
             self._door.settle(now=True)
             self._upkeep.journal_swept()
             self._note_gaps()
@@ -291,11 +329,17 @@ class Agent:
                 self._exports.stepped(step)
             case Ended(child=child, code=code):
                 self._child_ended(child, code)
+            case Received() if self._node and self._node.heard(event):
+                pass
             case LinkState() if is_online(event):
                 self._reports.tell_all()
+                self._incidents.tell_list()
+                self._witnesses.online()
             case Received(topic=topic, payload=payload) if topic == roster_topic(self._config.site):
                 if self._rosters:
                     self._rosters.offered(payload)
+            case Received(topic=topic, payload=payload) if self._witnesses.hear(topic, payload):
+                pass
             case Received(payload=payload, retain=False):
                 self._commands.take(payload, Access.REMOTE, self._broadcast)
             case LocalCommand(token=token, replies=replies):
@@ -329,15 +373,15 @@ class Agent:
     def _answer_locally(self, replies: LocalReplies, reply: Reply) -> None:
         replies.send(encode_reply(reply, self._log.reply_key()), final=reply.state.final)
 
+    def _ask_witness(self, witness: str, request: bytes) -> None:
+        if self._node:
+            self._node.ask_witness(witness, request)
+
     def _release_news(self, news: ReleaseNews) -> None:
         self._commands.release_news(news)
 
-    def _has_footage(self, camera: CameraId, interval: Interval) -> bool:
-        return bool(self._library.segments(camera, interval))
-
     def _node_alarm(self, alarm: NodeAlarm) -> None:
-        if self._node:
-            self._node.node_alarm(alarm)
+        self._incidents.hear_node(alarm)
 
     def _clock_stepped(self, step: ClockStep) -> None:
         note_clock_step(self._journal, step)
@@ -361,11 +405,15 @@ class Agent:
         """Vouch for the journal as it is now; health tells it.  Where that can't be, an alarm does."""
         try:
             self._reports.checkpoint = str(self._log.checkpoint())
+            self._witnesses.look()
             said = None
         except ArchiveError as error:
             self._reports.checkpoint = None
             said = Said(f"Журнал вузла більше не підписується: {error}", f"The node's journal is not signed: {error}")
         self._node_alarms.set("journal_unsigned", said)
+
+    def _look_for_visits(self) -> None:
+        look_for_forgotten(self._visits, self._node_alarms, self._clock)
 
     def _look_ahead(self) -> None:
         self._upkeep.look_ahead(self._forecaster, self._promise_alarm)

@@ -1,18 +1,17 @@
-"""`edge-agent archive`: people at the node find, play and take out recordings.
+"""`edge-agent archive list | play | export`: people at the node find, play and take out recordings.
 
-Reads the index beside a running agent, or without one.  What is taken out is journalled first, under the name of the
-operating system's user; without a journal there is no footage.
+Each of them is an order signed with the person's own key, and passes the node's door (`at_node.py`): permitted and
+journalled before, told in the journal after.  The recordings themselves are read by this process.
 """
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -22,18 +21,27 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from edge_agent.archive_disks import disks_of
+from edge_agent.at_node import CarryOut, KeyOption, PassphraseOption, PersonOption, leave, order, said
+from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.export import ClipReport, plan_clip, write_clip
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.library import Library
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import WRITE_ONLY, Config, load
+from edge_agent.desk.hold_cli import ReasonOption, told_mistakes
+from edge_agent.desk.order_cli import OrderFileOption, read_order
+from edge_agent.desk.search_cli import search_args
 from edge_agent.errors import ArchiveError, NotFoundError, UsageError
 from edge_agent.files import fsync_folder
-from edge_agent.model import CameraId, Interval, Segment
+from edge_agent.model import CameraId, Interval
+from edge_agent.search_screen import search_json, show_search, unlisted
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json, progress_console
 from edge_agent.trust.age import AgeWriter, Recipient, load_identities
-from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
-from edge_agent.trust.policy import Access, Action
+from edge_agent.trust.command import ExportArgs, PlayArgs, SearchArgs
+from edge_agent.trust.door import Admitted
+from edge_agent.trust.journal import Journal
+from edge_agent.uplink.archive_orders import ArchiveOrders
+from edge_agent.uplink.hold_orders import Done
 from edge_agent.when import iso_utc, parse_duration, parse_when, spoken
 
 archive_app = app_of("archive", "Find, play and export recordings, by camera, date and time.")
@@ -61,22 +69,7 @@ class Archive:
         return CameraId(name)
 
     def interval(self, start: str | None, length: str | None, end: str | None) -> Interval:
-        """What the three options mean; the last hour when none is given."""
-        now_us = self.clock.utc_us()
-        if length and end:
-            raise UsageError("say --for or --to, not both")
-        if start is None and end is None:
-            span = parse_duration(length or "1h")
-            return Interval(now_us - span, now_us)
-        if start is None:
-            raise UsageError("--to needs --from: say where to begin")
-        start_us = parse_when(start, self.config.zone, now_us)
-        end_us = parse_when(end, self.config.zone, now_us) if end else None
-        if end_us is None:
-            end_us = start_us + parse_duration(length) if length else now_us
-        if end_us <= start_us:
-            raise UsageError(f"the interval is empty: it ends {self.say(end_us)} and starts {self.say(start_us)}")
-        return Interval(start_us, end_us)
+        return interval_of(self.config, self.clock, start, length, end)
 
     def say(self, us: int) -> str:
         return spoken(us, self.config.zone)
@@ -99,26 +92,37 @@ def open_archive(path: Path, *, unseal: bool) -> Iterator[Archive]:
 
 @archive_app.command("list")
 def _list(
+    person: PersonOption,
+    key: KeyOption,
     camera: Annotated[str | None, typer.Argument(help="One camera's recordings; all cameras' sums without it.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     start: FromOption = None,
     length: ForOption = None,
     end: ToOption = None,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What there is: all cameras in sum, or one camera's recordings of an interval (the last hour by default)."""
-    with open_archive(config, unseal=False) as archive:
-        if camera is None:
-            _print_holdings(archive, as_json)
-        else:
-            name = archive.camera(camera)
-            _print_segments(archive, archive.library.segments(name, archive.interval(start, length, end)), as_json)
+    settings, clock = load(config), SystemClock()
+    spoken_of = camera is not None or any((start, length, end))
+    interval = interval_of(settings, clock, start, length, end) if spoken_of else None
+    args = search_args(camera, interval)
+    done = order(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock))
+    if as_json:
+        print_json(search_json(done.result))
+        if left := unlisted(done.result):
+            progress_console().print(f"{left} more recordings are not listed: ask for a shorter interval")
+    else:
+        console().print(said(done.said, settings), markup=False, soft_wrap=True)
+        show_search(console(), done.result, settings.language, settings.zone)
 
 
 @archive_app.command("export")
 def _export(
     camera: CameraArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to make; it must not exist. '-' is stdout.")],
+    person: PersonOption,
+    key: KeyOption,
     config: ConfigOption = DEFAULT_CONFIG,
     start: FromOption = None,
     length: ForOption = None,
@@ -126,20 +130,34 @@ def _export(
     recipient: Annotated[
         str | None, typer.Option(help="Seal to this age public key (age1…); plain MP4 without it.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; it stands in the journal.")] = "",
+    reason: ReasonOption = "",
+    order_file: OrderFileOption = None,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make one playable MP4 of an interval, cut to it."""
-    sealed_to = Recipient.parse(recipient) if recipient else None
-    with open_archive(config, unseal=True) as archive:
-        name, interval = archive.camera(camera), archive.interval(start, length, end)
-        args: dict[str, Any] = {"camera": name, "start_us": interval.start_us, "end_us": interval.end_us}
-        args |= {"recipient": recipient or "nobody: plain", "out": str(out)}
-        with _journalled(archive, args, reason), _new_file(out) as file:
+    settings, clock = load(config), SystemClock()
+    span = interval_of(settings, clock, start, length, end)
+    with told_mistakes():
+        args = ExportArgs(
+            camera=camera,
+            start_us=span.start_us,
+            end_us=span.end_us,
+            recipient=recipient,
+            reason=reason,
+            order=read_order(order_file),
+        )
+    sealed_to = Recipient.parse(args.recipient) if args.recipient else None
+    with (
+        leave(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock)) as given,
+        open_archive(config, unseal=True) as archive,
+    ):
+        with new_file(out) as file:
             sink = AgeWriter(file, [sealed_to]) if sealed_to else file
-            report = _write(archive, name, interval, sink)
+            report = _write(archive, CameraId(args.camera), args.interval, sink)
             if isinstance(sink, AgeWriter):
                 sink.finish()
+        given.ended = f"{report.footage_s:.1f} s into {_printable(str(out))}, sha256 of the clip {report.sha256}"
         if as_json:
             print_json(_report_json(report, out))
         else:
@@ -149,33 +167,85 @@ def _export(
 @archive_app.command("play")
 def _play(
     camera: CameraArgument,
+    person: PersonOption,
+    key: KeyOption,
     config: ConfigOption = DEFAULT_CONFIG,
     start: FromOption = None,
     length: ForOption = None,
     end: ToOption = None,
-    reason: Annotated[str, typer.Option(help="Why; it stands in the journal.")] = "",
+    reason: ReasonOption = "",
+    order_file: OrderFileOption = None,
+    passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Show an interval in ffplay or mpv where there is one and a screen, else write the MP4 to standard output."""
-    with open_archive(config, unseal=True) as archive:
-        name, interval = archive.camera(camera), archive.interval(start, length, end)
-        args: dict[str, Any] = {"camera": name, "start_us": interval.start_us, "end_us": interval.end_us}
-        with _journalled(archive, args | {"out": "player"}, reason):
-            player = _player()
-            if player is None:
-                if sys.stdout.isatty():
-                    raise UsageError(
-                        "neither ffplay nor mpv can open a window here: send the output to a file or a pipe"
-                    )
-                _write(archive, name, interval, sys.stdout.buffer)
-                sys.stdout.buffer.flush()
-                return
-            with subprocess.Popen(player, stdin=subprocess.PIPE) as process:
-                assert process.stdin is not None
-                try:
-                    _write(archive, name, interval, process.stdin)
-                    process.stdin.close()
-                except BrokenPipeError:
-                    return  # the window was closed
+    """Show an interval in a window of ffplay or mpv on this machine's screen."""
+    settings, clock = load(config), SystemClock()
+    span = interval_of(settings, clock, start, length, end)
+    with told_mistakes():
+        args = PlayArgs(
+            camera=camera,
+            start_us=span.start_us,
+            end_us=span.end_us,
+            reason=reason,
+            order=read_order(order_file),
+        )
+    player = _player()
+    if player is None:
+        raise UsageError("neither ffplay nor mpv can open a window here: take the interval out with `archive export`")
+    with (
+        leave(settings, clock, args, person, key, passphrase_file, orders_of(settings, clock)) as given,
+        open_archive(config, unseal=True) as archive,
+        subprocess.Popen(player, stdin=subprocess.PIPE) as process,
+    ):
+        assert process.stdin is not None
+        try:
+            _write(archive, CameraId(args.camera), args.interval, process.stdin)
+            process.stdin.close()
+            given.ended = "played"
+        except BrokenPipeError:
+            given.ended = "the window was closed"
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+
+
+def orders_of(config: Config, clock: Clock) -> CarryOut:
+    """What the agent does with these orders, for while none runs."""
+
+    def carry_out(admitted: Admitted, _documents: Documents, _journal: Journal) -> Done:
+        if not config.index_path.exists():
+            raise NotFoundError(f"nothing was recorded yet: {config.index_path} is not there")
+        index = Index(config.index_path, clock, read_only=True)
+        try:
+            orders = ArchiveOrders(config, index, Library(disks_of(config), index, (), clock), clock)
+            match admitted.command.args:
+                case SearchArgs() as args:
+                    return orders.search(args)
+                case PlayArgs() | ExportArgs() as args:
+                    return orders.leave(admitted, args)
+            raise UsageError(f"{admitted.command.action} does not concern the archive")
+        finally:
+            index.close()
+
+    return carry_out
+
+
+def interval_of(config: Config, clock: Clock, start: str | None, length: str | None, end: str | None) -> Interval:
+    """What the three options mean; the last hour when none is given."""
+    now_us = clock.utc_us()
+    if length and end:
+        raise UsageError("say --for or --to, not both")
+    if start is None and end is None:
+        span = parse_duration(length or "1h")
+        return Interval(now_us - span, now_us)
+    if start is None:
+        raise UsageError("--to needs --from: say where to begin")
+    start_us = parse_when(start, config.zone, now_us)
+    end_us = parse_when(end, config.zone, now_us) if end else None
+    if end_us is None:
+        end_us = start_us + parse_duration(length) if length else now_us
+    if end_us <= start_us:
+        ends = (spoken(end_us, config.zone), spoken(start_us, config.zone))
+        raise UsageError(f"the interval is empty: it ends {ends[0]} and starts {ends[1]}")
+    return Interval(start_us, end_us)
 
 
 def _write(archive: Archive, camera: CameraId, interval: Interval, sink: Any) -> ClipReport:
@@ -187,33 +257,7 @@ def _write(archive: Archive, camera: CameraId, interval: Interval, sink: Any) ->
 
 
 @contextmanager
-def _journalled(archive: Archive, args: dict[str, Any], reason: str) -> Iterator[None]:
-    """Tell the journal before and after; RefusedError when it can't be told."""
-    journal = Journal(archive.config.journal_path, archive.clock)
-    who = os.environ.get("SUDO_USER") or getpass.getuser()
-
-    def entry(outcome: Outcome, words: str) -> JournalEntry:
-        return JournalEntry(
-            JournalKind.ACCESS,
-            outcome,
-            who=f"user {who}",
-            action=Action.EXPORT,
-            access=Access.DIRECT,
-            reason=words,
-            args=args,
-        )
-
-    journal.append(entry(Outcome.ACCEPTED, reason))
-    try:
-        yield
-    except BaseException as error:
-        journal.append(entry(Outcome.FAILED, str(error) or type(error).__name__))
-        raise
-    journal.append(entry(Outcome.DONE, reason))
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path) -> Iterator[BinaryIO]:
     """A new file that appears whole or not at all."""
     if str(path) == "-":
         yield sys.stdout.buffer
@@ -237,7 +281,7 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _player() -> list[str] | None:
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or not sys.stdout.isatty():
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return None
     for command in (["ffplay", "-loglevel", "error", "-autoexit", "-i", "-"], ["mpv", "--really-quiet", "-"]):
         if shutil.which(command[0]):
@@ -282,52 +326,5 @@ def timetable(*columns: str) -> Table:
     return table
 
 
-def _print_holdings(archive: Archive, as_json: bool) -> None:
-    rows = [(camera, archive.index.holdings(camera)) for camera in archive.index.cameras()]
-    if as_json:
-        print_json(
-            [
-                {
-                    "camera": camera,
-                    "recordings": held.files,
-                    "bytes": held.size_bytes,
-                    "from": iso_utc(held.first_us) if held.first_us is not None else None,
-                    "to": iso_utc(held.last_us) if held.last_us is not None else None,
-                }
-                for camera, held in rows
-            ]
-        )
-        return
-    table = timetable("camera", "recordings", "size")
-    for camera, held in rows:
-        first = archive.say(held.first_us) if held.first_us is not None else "–"
-        last = archive.say(held.last_us) if held.last_us is not None else "–"
-        table.add_row(first, last, camera, str(held.files), f"{held.size_bytes / 1e6:.1f} MB")
-    console().print(table)
-
-
-def _print_segments(archive: Archive, segments: list[Segment], as_json: bool) -> None:
-    if as_json:
-        print_json(
-            [
-                {
-                    "from": iso_utc(s.start_us),
-                    "to": iso_utc(s.end_us),
-                    "seconds": round(s.interval.seconds, 3),
-                    "bytes": s.size_bytes,
-                    "frames": s.frames,
-                    "torn": s.torn,
-                    "sha256": s.sha256,
-                    "path": s.path,
-                    "disk": s.disk,
-                }
-                for s in segments
-            ]
-        )
-        return
-    table = timetable("seconds", "size", "")
-    for s in segments:
-        mark = "torn" if s.torn else "" if s.sha256 else "being written"
-        size = f"{s.size_bytes / 1e6:.1f} MB"
-        table.add_row(archive.say(s.start_us), archive.say(s.end_us), f"{s.interval.seconds:.1f}", size, mark)
-    console().print(table)
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "�" for letter in text)

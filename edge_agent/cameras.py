@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from edge_agent.config import Camera
 from edge_agent.messages import CameraChanged, CameraStats
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, CameraState
+from edge_agent.model import Alarm, AlarmCut, AlarmNature, AlarmPhase, CameraId, CameraState
 from edge_agent.uplink.payloads import CameraReport, Gaps, Kept, camera_clock_words, shown
 
 _LIVE = frozenset({CameraState.RECORDING, CameraState.RESTING})
@@ -33,11 +34,16 @@ class Cameras:
         self._new_id = new_id
 
     def name(self, camera: CameraId) -> str:
-        return self._known[camera].camera.name or camera
+        """Of a camera that is no longer configured, its id."""
+        known = self._known.get(camera)
+        return (known.camera.name if known else "") or camera
 
     def zone_name(self, camera: CameraId, zone: str | None) -> str:
         """Of a zone or a line, as the configuration calls it."""
-        watch = self._known[camera].camera.watch
+        known = self._known.get(camera)
+        if known is None:
+            return zone or ""
+        watch = known.camera.watch
         names = {one.id: one.name for one in watch.zone} | {one.id: one.name for one in watch.line}
         return names.get(zone or "") or zone or ""
 
@@ -72,13 +78,13 @@ class Cameras:
         if alarm.phase is AlarmPhase.END:
             open_alarms.pop(alarm.alarm_id, None)
         else:
-            open_alarms[alarm.alarm_id] = alarm
+            open_alarms[alarm.alarm_id] = dataclasses.replace(alarm, picture=None)
 
     def watcher_died(self, at_us: int) -> list[Alarm]:
         """The ends of the alarms that it can no longer end."""
         ends = []
         for known in self._known.values():
-            ends += [_ended(alarm, at_us) for alarm in known.open_alarms.values()]
+            ends += [_ended(alarm, at_us, AlarmCut.WATCHER) for alarm in known.open_alarms.values()]
             known.open_alarms.clear()
             known.watching = None
         return ends
@@ -110,13 +116,14 @@ class Cameras:
         )
 
 
-def _ended(alarm: Alarm, at_us: int) -> Alarm:
-    return Alarm(
-        alarm.alarm_id,
-        alarm.camera,
-        alarm.nature,
-        AlarmPhase.END,
-        max(at_us, alarm.at_us),
-        alarm.started_us,
-        alarm.zone,
+def _ended(alarm: Alarm, at_us: int, cut: AlarmCut | None = None) -> Alarm:
+    return dataclasses.replace(
+        alarm,
+        phase=AlarmPhase.END,
+        at_us=max(at_us, alarm.at_us),
+        box=None,
+        direction_deg=None,
+        picture=None,
+        cut=cut,
+        seen_us=alarm.at_us if cut else None,
     )

@@ -16,8 +16,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from edge_agent.archive_disks import disks_of
+from edge_agent.at_node import PassphraseOption
+from edge_agent.at_work import MaybeKeyOption, MaybePersonOption, at_work
 from edge_agent.buffer.check import Finding, Kind, Weight
 from edge_agent.buffer.check_holds import of_holds
+from edge_agent.buffer.check_hours import of_hours
 from edge_agent.buffer.checkup import Checkup, Looked, still_there
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
@@ -29,6 +32,7 @@ from edge_agent.errors import ArchiveError, UsageError
 from edge_agent.lock import DataLock, is_held, only_its_user
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, progress_console
 from edge_agent.trust.age import Identity, load_identities
+from edge_agent.trust.command import Work
 from edge_agent.trust.journal import Journal
 from edge_agent.uplink.hold_orders import restored
 
@@ -58,13 +62,19 @@ def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Put right what can be; the agent must be stopped. Deletes no footage.")
     ] = False,
+    person: MaybePersonOption = None,
+    key: MaybeKeyOption = None,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the archive with its index and its own rules; ends with 1 when something is wrong."""
+    """Compare the archive with its index, the journal and its own rules; ends with 1 when something is wrong."""
     settings = load(config)
     if not disks_of(settings).there():
         raise ArchiveError(f"the archive's folder {settings.archive_dir} is not there: is its disk mounted?")
-    with _lock(settings) if repair else nullcontext(), _bar() as progress:
+    # A look by nobody in particular changes nothing and shows nobody: it is no entry.
+    work = Work.REPAIR if repair else Work.CHECK
+    told = at_work(settings, SystemClock(), work, person, key, passphrase_file) if repair or key else nullcontext()
+    with told, _lock(settings) if repair else nullcontext(), _bar() as progress:
         result = _checked(settings, deep, repair, progress)
     if as_json:
         print_json(_as_json(result))
@@ -81,7 +91,8 @@ def _checked(config: Config, deep: bool, repair: bool, progress: Callable[[float
 
     def look(*, deep: bool) -> Looked:
         found = checkup.look(running=running, deep=deep, progress=progress)
-        return replace(found, findings=(*found.findings, *_of_holds(config, found.findings, clock)))
+        more = (*_of_holds(config, found.findings, clock), *_of_hours(config, found.findings, clock))
+        return replace(found, findings=(*found.findings, *more))
 
     looked = look(deep=deep)
     if running and looked.findings:
@@ -114,7 +125,7 @@ def _of_holds(config: Config, found: Sequence[Finding], clock: Clock) -> list[Fi
         holds, complete = holds + ordered, complete and not ordered
     if not complete and not findings:
         findings.append(Finding(Kind.HOLDS_UNKNOWN, path.name))
-    if any(finding.kind in (Kind.INDEX_MISSING, Kind.INDEX_DAMAGED) for finding in found):
+    if _without_index(found):
         return findings
     index = Index(config.index_path, clock, read_only=True)
     try:
@@ -123,6 +134,21 @@ def _of_holds(config: Config, found: Sequence[Finding], clock: Clock) -> list[Fi
         return findings + of_holds(holds, cameras, index, library, found, clock.utc_us())
     finally:
         index.close()
+
+
+def _of_hours(config: Config, found: Sequence[Finding], clock: Clock) -> list[Finding]:
+    """The roots of the journal against the index; where the journal can't be read, nothing is known of them."""
+    if _without_index(found):
+        return []
+    index = Index(config.index_path, clock, read_only=True)
+    try:
+        return of_hours(Journal(config.journal_path, clock).read(), index, clock.utc_us())
+    finally:
+        index.close()
+
+
+def _without_index(found: Sequence[Finding]) -> bool:
+    return any(finding.kind in (Kind.INDEX_MISSING, Kind.INDEX_DAMAGED) for finding in found)
 
 
 def _identities(config: Config) -> Sequence[Identity]:

@@ -24,7 +24,11 @@ from edge_agent.node_keys_cli import make, show
 from edge_agent.plan_cli import plan
 from edge_agent.probe_cli import probe_command
 from edge_agent.roster_cli import roster_app
+from edge_agent.schema_cli import schema_command
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, print_json, run_app
+from edge_agent.visit_cli import visit_app
+from edge_agent.watch_cli import watch
+from edge_agent.zones_cli import zones
 
 app = app_of("edge-agent", "Records cameras into a sealed ring archive, tells health and alarms, releases clips.")
 config_app = app_of("config", "Check a configuration, or print what it may hold.")
@@ -36,6 +40,7 @@ app.add_typer(modes_app)
 app.add_typer(clock_app)
 app.add_typer(journal_app)
 app.add_typer(keys_app)
+app.add_typer(visit_app)
 keys_app.command("make")(make)
 keys_app.command("show")(show)
 for command in (check, coverage, proof, rebuild, rewrap):
@@ -44,6 +49,9 @@ archive_app.command("forecast")(archive_forecast)
 archive_app.command("add-disk")(add_disk)
 app.command("plan")(plan)
 app.command("probe")(probe_command)
+app.command("schema")(schema_command)
+app.command("zones")(zones)
+app.command("watch")(watch)
 
 
 @app.callback()

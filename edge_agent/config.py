@@ -24,7 +24,9 @@ from edge_agent.modes.severity import Plan
 from edge_agent.toml_file import Mistake, PathSection, Section, load_toml, resolve_path
 from edge_agent.trust.age import Recipient
 from edge_agent.trust.keys import parse_public_key
+from edge_agent.trust.note import NoteKey, SignatureKind, parse_note_key
 from edge_agent.trust.policy import Person, Role
+from edge_agent.trust.witnessed import MAX_WITNESSES
 
 MAX_SOCKET_PATH = 100
 WRITE_ONLY = (
@@ -74,6 +76,17 @@ def _public_key(text: str) -> str:
         parse_public_key(text)
     except EdgeError as error:
         raise ValueError(f"an Ed25519 public key as `edge-desk keys new` prints it ({error})") from error
+    return text
+
+
+def witness_key(text: str) -> str:
+    """A witness's C2SP verifier key as it is; ValueError says what it must be."""
+    try:
+        key = parse_note_key(text)
+    except EdgeError as error:
+        raise ValueError(f"a witness's verifier key as `edge-desk witness key` prints it ({error})") from error
+    if key.kind is not SignatureKind.COSIGNATURE:
+        raise ValueError("the verifier key of a witness, not of a node's journal")
     return text
 
 
@@ -250,6 +263,21 @@ class Camera(PathSection):
         return CameraId(self.id)
 
 
+TopicPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=100)]
+
+
+class HomeAssistantEntry(Section):
+    """The node and its cameras as devices of a Home Assistant on the same broker (`docs/mqtt.md`)."""
+
+    prefix: TopicPrefix = Field("homeassistant", description="its discovery prefix")
+
+
+class OnvifEntry(Section):
+    """Alarms also as ONVIF events (`docs/mqtt.md`)."""
+
+    prefix: TopicPrefix | None = Field(None, description="before /onvif-ej/…; edge/<site>/<node> when not given")
+
+
 class Mqtt(PathSection):
     """The dispatcher's broker."""
 
@@ -262,6 +290,9 @@ class Mqtt(PathSection):
     username: str | None = None
     password_file: str | None = None
     keepalive_s: int = Field(30, ge=5, le=600)
+    outbox_max: Size = Field(2 * 10**9, ge=10**6, description="what may wait on disk for the broker")
+    home_assistant: HomeAssistantEntry | None = None
+    onvif: OnvifEntry | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Mqtt:
@@ -323,6 +354,22 @@ class PersonEntry(Section):
         )
 
 
+class WitnessEntry(Section):
+    """Somebody who cosigns the journal's checkpoints."""
+
+    key: Annotated[str, AfterValidator(witness_key)] = Field(
+        description="C2SP verifier key, as `edge-desk witness key` prints it"
+    )
+
+
+class AlarmSection(Section):
+    """What goes out with alarms (`docs/incidents.md`)."""
+
+    seal_pictures_to: tuple[AgeRecipient, ...] = Field(
+        (), max_length=32, description="age public keys that alone can open alarms' pictures; plain JPEG when empty"
+    )
+
+
 class Trust(Section):
     """Whom the node believes about people."""
 
@@ -350,6 +397,8 @@ class Config(Section):
     target: tuple[Target, ...] = ()
     person: tuple[PersonEntry, ...] = ()
     trust: Trust = Trust()
+    witness: tuple[WitnessEntry, ...] = Field((), max_length=MAX_WITNESSES)
+    alarm: AlarmSection = AlarmSection()
     mode: tuple[ModeEntry, ...] = Field((), max_length=64)
     programme: ProgrammeEntry = Field(ProgrammeEntry(), description="which mode there is when")
 
@@ -357,6 +406,10 @@ class Config(Section):
     def plan(self) -> Plan:
         """The modes and programmes (`docs/modes.md`)."""
         return plan_of(self.mode, self.programme, _programmes(self), self.language)
+
+    @property
+    def witnesses(self) -> tuple[NoteKey, ...]:
+        return tuple(parse_note_key(entry.key) for entry in self.witness)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -402,7 +455,7 @@ class Config(Section):
     def camera_named(self, camera_id: str) -> Camera | None:
         return next((camera for camera in self.camera if camera.id == camera_id), None)
 
-    def target_named(self, name: str) -> FolderTarget | S3Target | None:
+    def target_named(self, name: str | None) -> FolderTarget | S3Target | None:
         return next((target for target in self.target if target.name == name), None)
 
 

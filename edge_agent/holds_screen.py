@@ -74,17 +74,19 @@ class HoldPart(_Part):
     end_order_number: Text = ""
 
 
-class _Missing(_Part):
+class MissingPart(_Part):
     start_us: Us
     end_us: Us
     cause: Text
     evidence: Text
 
 
-class _Account(_Part):
+class AccountPart(_Part):
+    """What is there of an interval of a camera, and what is missing."""
+
     recorded_s: Amount
     size_bytes: Count
-    missing: tuple[_Missing, ...]
+    missing: tuple[MissingPart, ...]
     unlisted: Count = 0
 
 
@@ -95,7 +97,7 @@ class HoldAnswer(_Part):
     holds: tuple[HoldPart, ...] | None = None
     unlisted: Count = 0
     held_bytes: dict[Slug, Count] = Field(default_factory=dict)
-    cameras: dict[Slug, _Account] = Field(default_factory=dict)
+    cameras: dict[Slug, AccountPart] = Field(default_factory=dict)
 
 
 def show_holds(console: Console, result: Mapping[str, Any] | None, language: Language, zone: ZoneInfo) -> None:
@@ -116,7 +118,7 @@ def show_holds(console: Console, result: Mapping[str, Any] | None, language: Lan
     if answer.hold is not None:
         console.print(_table([answer.hold], words, zone))
     for camera, account in answer.cameras.items():
-        _print_account(console, camera, account, words, language, zone)
+        print_account(console, camera, account, language, zone)
 
 
 def _table(holds: Any, words: Mapping[str, str], zone: ZoneInfo) -> Table:
@@ -141,9 +143,10 @@ def _table(holds: Any, words: Mapping[str, str], zone: ZoneInfo) -> Table:
     return table
 
 
-def _print_account(
-    console: Console, camera: str, account: _Account, words: Mapping[str, str], language: Language, zone: ZoneInfo
-) -> None:
+def print_account(console: Console, camera: str, account: AccountPart, language: Language, zone: ZoneInfo) -> None:
+    """One camera's, with its first missing pieces."""
+    words = _WORDS[language]
+
     def say(name: str, **values: Any) -> None:
         console.print(words[name].format(**values).rstrip(), markup=False, soft_wrap=True)
 

@@ -13,19 +13,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge_agent.archive_cli import FromOption, ToOption
-from edge_agent.clock import SystemClock
+from edge_agent.clock import US, SystemClock
 from edge_agent.config import Config, load
 from edge_agent.errors import NotFoundError, UsageError
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json
 from edge_agent.trust.audit import AuditQuery
-from edge_agent.trust.checkpoint import Checkpoint, Verdict, open_checkpoint, origin_of
+from edge_agent.trust.checkpoint import Checkpoint, Verdict, cosignatures, open_checkpoint, origin_of, parse_checkpoint
 from edge_agent.trust.journal import BadLine, Journal, JournalEntry, parse_line
 from edge_agent.trust.journal_check import JournalCheck, check_journal
 from edge_agent.trust.journal_log import JournalLog
 from edge_agent.trust.keys import load_key
 from edge_agent.trust.node_key import journal_key, node_key_path
-from edge_agent.trust.note import NoteKey, parse_note_key
+from edge_agent.trust.note import BadNoteError, Note, NoteKey, parse_note, parse_note_key
 from edge_agent.trust.tlog_proof import parse_proof
+from edge_agent.trust.witnessed import witnessed_store
 from edge_agent.when import parse_when, spoken
 
 journal_app = app_of("journal", "Who did what here: read it, check that nothing was changed, prove an entry.")
@@ -88,17 +89,28 @@ def _verify(
     proof: Annotated[Path | None, typer.Option("--proof", help="A .tlog-proof, checked without any node.")] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="A copy, instead of this node's.")] = None,
     key: KeyOption = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--witness", help="A witness's verifier key: kept checkpoints and proofs must be cosigned by one."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every entry against what was signed; ends with 1 when the journal was shortened, rewritten or forked."""
+    witnesses = [parse_note_key(text) for text in witness or ()]
     if proof is not None:
-        _verify_proof(proof, _key(config, key), as_json)
+        _verify_proof(proof, _key(config, key), witnesses, as_json)
         return
-    path = journal or _settings(config).journal_path
+    settings = None if journal else _settings(config)
+    path = settings.journal_path if settings else Path(str(journal))
     believed = _key(config, key)
     own_path = path.with_suffix(".checkpoint")
     own = open_checkpoint(own_path.read_bytes(), believed) if own_path.exists() else None
-    kept = [open_checkpoint(_read(file), believed) for file in checkpoint or ()]
+    kept = [_kept(parse_note(_read(file)), believed, witnesses) for file in checkpoint or ()]
+    if settings is not None:
+        store = witnessed_store(settings.checkpoint_path, settings.witnesses)
+        kept += [parse_checkpoint(note.text) for note in store.notes()]
     signed = [*kept, *([own] if own else [])]
     if not signed:
         raise NotFoundError(f"no checkpoint to compare with: {own_path} is not there; give one with --checkpoint")
@@ -132,6 +144,25 @@ def _checkpoint(
         print(_log(config).checkpoint(), end="")
 
 
+@journal_app.command("witnesses")
+def _witnesses(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Print how much of the journal each configured witness has cosigned, and when."""
+    settings = _settings(config)
+    store = witnessed_store(settings.checkpoint_path, settings.witnesses)
+    with Journal(settings.journal_path, SystemClock()).tree() as tree:
+        entries = tree.count
+    for witness in settings.witnesses:
+        note = store.note(witness)
+        size = parse_checkpoint(note.text).size if note else 0
+        time_s = cosignatures(note, [witness])[0].time_s if note else None
+        if as_json:
+            told = {"witness": witness.name, "size": size, "entries": entries, "time_s": time_s}
+            print_json({**told, "note": note and str(note)})
+        else:
+            when = spoken(time_s * US, settings.zone) if time_s is not None else "never"
+            print(f"{witness.name}: {size} of {entries} entries, {when}")
+
+
 def _settings(config: Path) -> Config:
     settings = load(config)
     if not settings.journal_path.exists():
@@ -143,7 +174,8 @@ def _log(config: Path) -> JournalLog:
     settings = _settings(config)
     path = _key_file(settings)
     journal = Journal(settings.journal_path, SystemClock())
-    log = JournalLog(journal, settings.checkpoint_path, origin_of(settings.audience), load_key(path))
+    origin = origin_of(settings.audience)
+    log = JournalLog(journal, settings.checkpoint_path, origin, load_key(path), settings.witnesses)
     log.settle()  # the agent may not have run since a power cut
     return log
 
@@ -184,8 +216,8 @@ def _row(settings: Config, entry: JournalEntry | BadLine) -> tuple[str, str, str
     if isinstance(entry, BadLine):
         return "", "", "", "unreadable", entry.raw[:80].decode("utf-8", "replace")
     assert entry.at_us is not None
-    camera = entry.args.get("camera", "")
-    what = " ".join(str(part) for part in (entry.kind if not entry.action else entry.action, camera) if part)
+    more = (entry.args.get(name) for name in ("work", "camera"))
+    what = " ".join(str(part) for part in (entry.action or entry.kind, *more) if part)
     return spoken(entry.at_us, settings.zone), entry.outcome, entry.who, what, entry.reason
 
 
@@ -200,10 +232,21 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
-def _verify_proof(path: Path, key: NoteKey, as_json: bool) -> None:
+def _kept(note: Note, key: NoteKey, witnesses: Sequence[NoteKey]) -> Checkpoint:
+    """What a checkpoint says; where witnesses are named, one of them must stand by it, whoever else signed it."""
+    if not witnesses:
+        return open_checkpoint(note, key)
+    checkpoint = parse_checkpoint(note.text)
+    if checkpoint.origin != key.name or not cosignatures(note, witnesses):
+        raise BadNoteError(f"a checkpoint of {checkpoint.origin[:80]} that no witness who was named has cosigned")
+    return checkpoint
+
+
+def _verify_proof(path: Path, key: NoteKey, witnesses: Sequence[NoteKey], as_json: bool) -> None:
     proof = parse_proof(_read(path))
     if proof.extra is None:
         raise UsageError(f"{path} does not hold the entry itself, so there is nothing to compare")
+    _kept(proof.note, key, witnesses)
     checkpoint = proof.verify(proof.extra, key)
     entry = parse_line(proof.index + 1, proof.extra)
     if as_json:

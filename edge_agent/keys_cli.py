@@ -13,6 +13,8 @@ import typer
 
 from edge_agent.archive_cli import Archive, ForOption, FromOption, ToOption
 from edge_agent.archive_disks import disks_of
+from edge_agent.at_node import PassphraseOption
+from edge_agent.at_work import MaybeKeyOption, MaybePersonOption, at_work
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.library import Library
@@ -25,8 +27,10 @@ from edge_agent.lock import DataLock, only_its_user
 from edge_agent.model import CameraId, Interval, Segment
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json
 from edge_agent.trust.age import Identity, Recipient, header_for, load_identities
+from edge_agent.trust.command import Work
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
-from edge_agent.trust.node_keys import drop, old_identity, put_first
+from edge_agent.trust.keys import write_secret_file
+from edge_agent.trust.node_keys import drop, key_text, old_identity, put_first
 from edge_agent.when import iso_utc
 
 keys_app = app_of("keys", "The node's own age keys: what recordings are sealed to.")
@@ -51,19 +55,35 @@ def _list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
 
 
 @keys_app.command("rotate")
-def _rotate(config: ConfigOption = DEFAULT_CONFIG) -> None:
+def _rotate(
+    config: ConfigOption = DEFAULT_CONFIG,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="The old key is gone for good: what was sealed to it alone opens no more.")
+    ] = False,
+    person: MaybePersonOption = None,
+    key: MaybeKeyOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
     """Make a new key for the node; the old ones stay to read what was sealed to them."""
     settings, clock = load(config), SystemClock()
     if not settings.archive.node_reads:
         raise UsageError("this node has no key in use (node_reads = false): recordings are sealed to the city's alone")
-    if not settings.identity_path.exists():
-        raise NotFoundError(f"there is no key {settings.identity_path} yet: the agent makes it when it first starts")
+    if settings.identity_path.exists() == lost:
+        there = (
+            "is there: it is not lost" if lost else "is not there: the agent makes it when it first starts, or --lost"
+        )
+        raise NotFoundError(f"the key {settings.identity_path} {there}")
     only_its_user(settings.data_dir, "rotating its key")
     new = Identity.generate()
-    args = {"recipient": str(new.recipient)}
-    _journal(settings, "rotate", args, outcome=Outcome.ACCEPTED)
-    put_first(settings.identity_path, new, f"{iso_utc(clock.utc_us())} for {settings.audience}")
-    _journal(settings, "rotate", args)
+    args = {"recipient": str(new.recipient)} | ({"lost": "the old key"} if lost else {})
+    with at_work(settings, clock, Work.KEYS_ROTATE, person, key, passphrase_file):
+        _journal(settings, "rotate", args, outcome=Outcome.ACCEPTED)
+        made = f"{iso_utc(clock.utc_us())} for {settings.audience}"
+        if lost:
+            write_secret_file(settings.identity_path, key_text(new, made).encode())
+        else:
+            put_first(settings.identity_path, new, made)
+        _journal(settings, "rotate", args)
     print(f"{new.recipient}\nRestart the agent: what it records from then on is sealed to this key.")
 
 
@@ -71,11 +91,17 @@ def _rotate(config: ConfigOption = DEFAULT_CONFIG) -> None:
 def _drop(
     recipient: Annotated[str, typer.Argument(help="Its public half, as `keys list` shows it.")],
     config: ConfigOption = DEFAULT_CONFIG,
+    person: MaybePersonOption = None,
+    key: MaybeKeyOption = None,
+    passphrase_file: PassphraseOption = None,
 ) -> None:
     """Destroy an old key that no recording needs any more; the agent must be stopped."""
     settings, clock = load(config), SystemClock()
     only_its_user(settings.data_dir, "dropping a key")
-    with DataLock(settings.data_dir, clock, patience_s=0):
+    with (
+        at_work(settings, clock, Work.KEYS_DROP, person, key, passphrase_file),
+        DataLock(settings.data_dir, clock, patience_s=0),
+    ):
         old = old_identity(settings.identity_path, Recipient.parse(recipient))
         others = [one for one in load_identities(settings.identity_path) if one != old]
         disks = disks_of(settings)
@@ -106,6 +132,9 @@ def rewrap(
     ] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in the journal.")] = "",
     config: ConfigOption = DEFAULT_CONFIG,
+    person: MaybePersonOption = None,
+    key: MaybeKeyOption = None,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give recordings other recipients, without re-encrypting them; who is not among them can't open the new files."""
@@ -117,36 +146,37 @@ def rewrap(
     identities = load_identities(identity) if identity else _own(settings)
     if not identities:
         raise UsageError("the node has no key to open them: name the city's with --identity")
-    index = RewrapIndex(settings.index_path, clock)
-    try:
-        archive = Archive(settings, clock, index, Library(disks_of(settings), index, (), clock))
-        if (start is None and end is None and length is None) == (hold is None):
-            raise UsageError("say which recordings: either --hold, or --from with --to or --for")
-        wanted = list(_of_hold(archive, hold) if hold else _of_interval(archive, camera, start, length, end))
-        done: Counter[str] = Counter()
-        problems: list[str] = []
+    with at_work(settings, clock, Work.REWRAP, person, key, passphrase_file, reason):
+        index = RewrapIndex(settings.index_path, clock)
+        try:
+            archive = Archive(settings, clock, index, Library(disks_of(settings), index, (), clock))
+            if (start is None and end is None and length is None) == (hold is None):
+                raise UsageError("say which recordings: either --hold, or --from with --to or --for")
+            wanted = list(_of_hold(archive, hold) if hold else _of_interval(archive, camera, start, length, end))
+            done: Counter[str] = Counter()
+            problems: list[str] = []
 
-        def tell(before: Segment, after: Segment) -> None:
-            args: dict[str, Any] = {"path": before.path, "sha256_before": before.sha256, "sha256": after.sha256}
-            args |= {"bytes_before": before.size_bytes, "bytes": after.size_bytes}
-            args |= {"recipients": [str(one) for one in recipients]}
-            _journal(settings, "rewrap", args, reason, kind=JournalKind.REWRAPPED, outcome=Outcome.ACCEPTED)
+            def tell(before: Segment, after: Segment) -> None:
+                args: dict[str, Any] = {"path": before.path, "sha256_before": before.sha256, "sha256": after.sha256}
+                args |= {"bytes_before": before.size_bytes, "bytes": after.size_bytes}
+                args |= {"recipients": [str(one) for one in recipients]}
+                _journal(settings, "rewrap", args, reason, kind=JournalKind.REWRAPPED, outcome=Outcome.ACCEPTED)
 
-        disks = disks_of(settings)
-        for place in sorted({segment.disk for segment in wanted}):
-            if fault := disks.fault(place):
-                count = sum(segment.disk == place for segment in wanted)
-                problems.append(f"{count} recordings on disk {place or 'the first'}: {fault}")
-                continue
-            with Rewrapper(disks.get(place).folder, index, identities, recipients, tell) as work:
-                for segment in (segment for segment in wanted if segment.disk == place):
-                    try:
-                        work.rewrap(segment)
-                        done["rewrapped"] += 1
-                    except (ArchiveError, NotFoundError) as error:
-                        problems.append(str(error))
-    finally:
-        index.close()
+            disks = disks_of(settings)
+            for place in sorted({segment.disk for segment in wanted}):
+                if fault := disks.fault(place):
+                    count = sum(segment.disk == place for segment in wanted)
+                    problems.append(f"{count} recordings on disk {place or 'the first'}: {fault}")
+                    continue
+                with Rewrapper(disks.get(place).folder, index, identities, recipients, tell) as work:
+                    for segment in (segment for segment in wanted if segment.disk == place):
+                        try:
+                            work.rewrap(segment)
+                            done["rewrapped"] += 1
+                        except (ArchiveError, NotFoundError) as error:
+                            problems.append(str(error))
+        finally:
+            index.close()
     if as_json:
         print_json({"rewrapped": done["rewrapped"], "problems": problems})
     else:

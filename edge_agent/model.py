@@ -194,6 +194,17 @@ class AlarmPhase(StrEnum):
     END = "end"
 
 
+class AlarmCut(StrEnum):
+    """Why an alarm was ended although nobody saw what raised it end (`docs/incidents.md`)."""
+
+    RESTART = "restart"
+    """The node was killed or lost its power; found when it was back."""
+    STOP = "stop"
+    """The node was stopped in order."""
+    WATCHER = "watcher"
+    """The process that watched ended."""
+
+
 class AlarmNature(StrEnum):
     """What an alarm of a camera is about (`docs/watching.md`, "Natures")."""
 
@@ -294,6 +305,11 @@ class Alarm:
     """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
     picture: bytes | None = None
     """JPEG with the box drawn."""
+    merged: int = 0
+    """Further alarms of this camera, zone and nature that it stands for since its START (`edge_agent/storms.py`)."""
+    cut: AlarmCut | None = None
+    """Of an END: nobody saw what raised it end; `seen_us` is when it was last known to go on."""
+    seen_us: int | None = None
     severity: Severity = Severity.WARNING
     """The agent's word by the mode; children leave it alone."""
     bearing_deg: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge_agent import __version__
 from edge_agent.archive_disks import disks_of
@@ -13,13 +14,18 @@ from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.forecaster import Forecaster
 from edge_agent.health import ArchiveProbe, NodeProbe
-from edge_agent.model import Alarm, CameraId
+from edge_agent.model import Alarm, CameraId, NodeAlarm
 from edge_agent.modes.standing import Modes
 from edge_agent.node_alarms import NodeAlarms
+from edge_agent.outbox_alarm import OutboxAlarm
+from edge_agent.trust.age import Recipient
+from edge_agent.uplink.alarm_pictures import marked, seal
 from edge_agent.uplink.forecast_words import kept_report, promise_report
+from edge_agent.uplink.incident_payloads import IncidentMessage, RegisterMessage
 from edge_agent.uplink.mode_reports import mode_message, mode_report
 from edge_agent.uplink.node import NodeLink
-from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, trouble
+from edge_agent.uplink.payloads import CameraReport, Health, Kept, Undelivered, VisitReport, shown, trouble
+from edge_agent.visits import Visits
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +40,7 @@ class Reports:
         cameras: Cameras,
         forecaster: Forecaster,
         node_alarms: NodeAlarms,
+        visits: Visits,
         modes: Modes,
         silent: Callable[[CameraId], int],
         node: NodeLink | None,
@@ -42,9 +49,11 @@ class Reports:
         """`silent`: how many alarms of a camera were (`docs/modes.md`)."""
         self._modes, self._silent = modes, silent
         self._config, self._cameras, self._forecaster = config, cameras, forecaster
-        self._node_alarms, self._node, self._clock = node_alarms, node, clock
+        self._node_alarms, self._visits, self._node, self._clock = node_alarms, visits, node, clock
+        self._seal_to = [Recipient.parse(text) for text in config.alarm.seal_pictures_to]
         self.checkpoint: str | None = None
         """The journal's newest, as the agent signed it."""
+        self._outbox_alarm = OutboxAlarm(node_alarms)
         self._probe = NodeProbe(disks_of(config), clock)
         self._archive_probe = ArchiveProbe(index, clock)
 
@@ -68,6 +77,10 @@ class Reports:
             mqtt_protocol=self._node.protocol if self._node else None,
             outbox=self._node.undelivered() if self._node else Undelivered(),
             troubles=tuple(trouble(alarm) for alarm in self._node_alarms.open),
+            visits=tuple(
+                VisitReport(who=shown(visit.who), why=shown(visit.why), since_us=visit.since_us)
+                for visit in self._visits.open()
+            ),
             clock_synchronised=self._clock.synchronised(),
             checkpoint=self.checkpoint,
             mode=mode_report(self._modes.standing(None)),
@@ -79,6 +92,7 @@ class Reports:
 
     def tell_health(self) -> None:
         if self._node:
+            self._outbox_alarm.look(self._node.undelivered())
             self._node.health(self.health())
 
     def tell_camera(self, camera: CameraId) -> None:
@@ -103,8 +117,25 @@ class Reports:
     def tell_alarm(self, alarm: Alarm) -> None:
         _log.info("alarm %s %s %s (%s) on %s", alarm.alarm_id, alarm.nature, alarm.phase, alarm.severity, alarm.camera)
         if self._node:
-            zone = self._cameras.zone_name(alarm.camera, alarm.zone)
-            self._node.alarm(alarm, self._cameras.name(alarm.camera), zone)
+            if alarm.picture:
+                picture = seal(marked(alarm.picture, alarm.alarm_id, alarm.phase), self._seal_to)
+                alarm = replace(alarm, picture=picture)
+            self._node.alarm(alarm, *self.alarm_names(alarm))
+
+    def tell_node_alarm(self, alarm: NodeAlarm) -> None:
+        if self._node:
+            self._node.node_alarm(alarm)
+
+    def tell_incident(self, message: IncidentMessage) -> None:
+        if self._node:
+            self._node.incident(message)
+
+    def tell_incidents(self, message: RegisterMessage) -> None:
+        if self._node:
+            self._node.incidents(message)
+
+    def alarm_names(self, alarm: Alarm) -> tuple[str, str]:
+        return self._cameras.name(alarm.camera), self._cameras.zone_name(alarm.camera, alarm.zone)
 
     def _report(self, camera: CameraId) -> CameraReport:
         report = self._cameras.report(camera, self._archive_probe.gaps_of_a_day(camera), self._kept(camera))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_agent.capture.calibration import Measure
 from edge_agent.capture.regions import Line, Region
 from edge_agent.capture.watch_job import WatchedCamera
+from edge_agent.capture.zone_check import Shape
 from edge_agent.config import Camera
 from edge_agent.model import AlarmNature, Side
 
@@ -40,3 +41,10 @@ def watched(camera: Camera, password: str | None = None) -> WatchedCamera:
         view_deg=watch.view_deg,
         measures=tuple(Measure(one.start, one.end, one.metres) for one in watch.measure),
     )
+
+
+def shapes(camera: Camera) -> list[Shape]:
+    """What is drawn into its picture."""
+    watch = camera.watch
+    zones = [Shape(zone.id, zone.polygon, closed=True) for zone in watch.zone]
+    return zones + [Shape(line.id, line.points, closed=False) for line in watch.line]

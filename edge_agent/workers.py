@@ -103,7 +103,7 @@ class Workers:
             segments=tuple(segments),
             interval=args.interval,
             identities=tuple(str(identity) for identity in self._identities),
-            recipient=args.recipient,
+            recipient=args.recipient or "",
             target=target,
             staging_dir=str(staging),
             name=_clip_name(self._config, CameraId(args.camera), args.interval, release.id),

@@ -20,11 +20,13 @@ from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds, hold_id
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.library import Library
+from edge_agent.buffer.register import Entry, Register
+from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
 from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config
 from edge_agent.messages import ExportStep
-from edge_agent.model import CameraId, Hold, Interval, PersonId
+from edge_agent.model import CameraId, Hold, Interval, PersonId, Segment
 from edge_agent.modes.standing import Modes
 from edge_agent.trust.age import Identity
 from edge_agent.trust.audit import AuditQuery
@@ -33,12 +35,16 @@ from edge_agent.trust.journal import BadLine, Journal, Outcome
 from edge_agent.trust.keys import public_key_of
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access, Person, Role
+from edge_agent.uplink.archive_orders import ArchiveOrders
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.commands import Commands
 from edge_agent.uplink.exports import Exports, Release
 from edge_agent.uplink.hold_orders import HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import MAX_JSON_BYTES, Health, Reply, ReplyState
+from edge_agent.uplink.visit_orders import VisitOrders
+from edge_agent.visits import Visits
 from fuzz.mutate import json_with_prefix
 from fuzz.target import Check, Script, Target, require
 from tests.simulators.clock import HandClock
@@ -63,9 +69,29 @@ MAY = {
     ("archive_officer", "journal", "remote"), ("archive_officer", "journal", "direct"),
     ("archive_officer", "mode", "remote"), ("archive_officer", "mode", "direct"),
     ("operator", "mode", "remote"), ("operator", "mode", "direct"),
+    *((role, action, way) for role in ("archive_officer", "operator") for way in ("remote", "direct")
+      for action in ("acknowledge", "incident", "incidents")),
+    ("mayor", "incidents", "remote"), ("deputy", "incidents", "remote"),
     ("archive_officer", "clock_confirm", "direct"), ("contractor", "clock_confirm", "direct"),
+    ("archive_officer", "search", "remote"), ("archive_officer", "search", "direct"),
+    ("contractor", "search", "direct"),
+    ("archive_officer", "play", "remote"), ("archive_officer", "play", "direct"), ("contractor", "play", "direct"),
+    ("contractor", "maintain", "direct"),
 }  # fmt: skip
 """Order 362-р as a list (`docs/commands.md`)."""
+_TOLD = (
+    "holds",
+    "clock_confirm",
+    "search",
+    "play",
+    "maintain",
+    "mode",
+    "export",
+    "acknowledge",
+    "incident",
+    "incidents",
+)
+"""Actions whose last reply has their name when they were done; an export that goes to a target says `released`."""
 FRESH = b"@nonce-of-this-1"
 """Stands in a seed where a nonce that was never used is wanted."""
 INPUTS_A_HOUSE = 20_000
@@ -78,9 +104,13 @@ _EXPORT: dict[str, Any] = {
 _ORDER = {"order_number": "12-р", "ordered_by": "Мер Іван"}
 _ARGS: dict[str, dict[str, Any]] = {
     "status": {}, "export": _EXPORT, "holds": {}, "clock_confirm": {"read_us": NOW_S * US},
-    "journal": {"query": {"person": "o"}}, "mode": {"reason": "shift"},
+    "journal": {"query": {"person": "o"}}, "incidents": {},
+    "acknowledge": {"alarm": "alarm-1", "comment": "їду"}, "incident": {"alarm": "alarm-1", "false_alarm": True},
     "hold": _ORDER | {"start_us": (NOW_S - 600) * US, "cameras": ["gate"]},
     "hold_end": _ORDER | {"hold_id": hold_id("the hold that is there")},
+    "search": {"camera": "gate", "start_us": (NOW_S - 600) * US, "end_us": NOW_S * US},
+    "play": {"camera": "gate", "start_us": (NOW_S - 600) * US, "end_us": (NOW_S - 300) * US},
+    "maintain": {"work": "visit_open", "reason": "заміна диска"}, "mode": {"reason": "за програмою"},
 }  # fmt: skip
 
 
@@ -184,30 +214,48 @@ class _House:
             documents, folder / "exports", self._journal, self._clock, self._begun, lambda _: None
         )  # fmt: skip
         self._index = Index(folder / "index.sqlite", self._clock)
+        recorded = Interval((NOW_S - 900) * US, (NOW_S - 60) * US)
+        path = str(SegmentName(CameraId("gate"), recorded.start_us, 1))
+        self._index.add([Segment(CameraId("gate"), path, recorded.start_us, recorded.end_us, 1, 1, "00" * 32)])
         self._holds = Holds(documents)
+        self._visits = Visits(documents, self._clock)
+        self._register = Register(folder / "incidents.sqlite", self._clock)
         library = Library(folder / "archive", self._index, (), self._clock)
         orders = HoldOrders([CameraId("gate")], self._holds, self._index, library, self._clock)
         clock_orders = ClockOrders(ClockWatch(documents, self._clock, "a boot", lambda _: None), self._clock)
-        mode_orders = ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock)
         self._commands = Commands(
-            config, self._door, self._exports, orders, clock_orders, mode_orders,
-            self._health, self._has_footage, self._audit, self.replies.append, self._clock,
+            config, self._door, self._exports, orders, clock_orders,
+            ArchiveOrders(config, self._index, library, self._clock),
+            VisitOrders(self._visits, self._clock),
+            IncidentOrders(self._register, self._holds, self._door, lambda _: None, config.zone, self._clock),
+            ModeOrders(Modes(config.plan, config.zone, documents, self._clock), config.zone, self._clock),
+            self._health, self._audit, self.replies.append, self._clock,
         )  # fmt: skip
+        alarm = Entry(
+            "alarm-1", "gate", "motion", None, None, "", "", "", "", None, NOW_S * US, NOW_S * US, None, None, 0
+        )
+        self._register.enter(alarm, "{}", 0)
 
     def take(self, token: bytes, access: Access) -> list[str]:
-        """What the node does on a token's account: `status`, `export`, `hold`, `hold_end`, `holds` …"""
+        """What the node does on a token's account: actions by their names; leave to do something is doing it."""
         self.acts, self.replies = [], []
         if not self._holds.held.intervals(CameraId("gate")):
             self._holds.add(Hold(hold_id("the hold that is there"), (), 0, None, "1", "", "", "", NOW_S * US))
         before = {hold.hold_id: hold.ended_us for hold in self._holds.all()}
+        visits = self._visits.open()
         self._commands.take(token, access, self.replies.append)
         after = {hold.hold_id: hold.ended_us for hold in self._holds.all()}
         if len(after) > len(before):
             self.acts.append("hold")
         elif after != before:
             self.acts.append("hold_end")
-        elif self.replies and self.replies[-1].code in ("holds", "clock_confirm", "mode"):
+        elif self.replies and self.replies[-1].code in _TOLD and self.replies[-1].state is ReplyState.DONE:
             self.acts.append(self.replies[-1].code)
+        elif self._visits.open() != visits:
+            self.acts.append("a visit that nobody was told of")
+        if len(visits) > 3:
+            for visit in visits:
+                self._visits.end(visit.person_id)
         self._exports.look()
         for act in self.acts:
             if act == "export":
@@ -228,6 +276,7 @@ class _House:
     def close(self) -> None:
         self._nonces.close()
         self._index.close()
+        self._register.close()
 
     def _begun(self, release: Release) -> None:
         self._release = release
@@ -243,10 +292,6 @@ class _House:
     def _audit(self, _query: AuditQuery) -> bytes:
         self.acts.append("journal")
         return b"a page"
-
-    def _has_footage(self, camera: CameraId, interval: Interval) -> bool:
-        require(interval.end_us <= (NOW_S + 60) * US, "an export of the future is asked for")
-        return camera == "gate"
 
 
 class _Watch:
@@ -325,6 +370,11 @@ def _seeds() -> Sequence[bytes]:
         made.append(bytes([1, options]) + _claims("archive_officer", "export", changed))
     made += [bytes([kind, options]) for kind in (3, 4, 5, 10, 16)]
     made.append(bytes([5, options]) + b"\0\x90\1")
+    taken = {name: value for name, value in _EXPORT.items() if name != "target"}
+    made.append(bytes([1, options | 0x80]) + _claims("archive_officer", "export", {"args": taken}))
+    for work in ("visit_close", "keys_rotate"):
+        claims = _claims("contractor", "maintain", {"args": {"work": work}})
+        made += [bytes([1, number]) + claims for number in range(0x80, 0x80 + 16)]
     whole = _claims("archive_officer", "export", {"jti": "r" * 16})
     made.append(b"\0\0" + _signed(KEYS["archive_officer"], _head("archive_officer"), whole))
     made.append(bytes([2, options]) + b'{"alg":"none","kid":"archive_officer","typ":"edge-command+jwt"}')

@@ -6,6 +6,7 @@ _TARGETS = {
     "fuzz.camera": ("rtsp-wire", "rtsp-talk", "rtsp-login", "sdp", "rtp", "h264", "h265", "aac", "nal", "client"),
     "fuzz.archive": ("mp4", "clip", "age-header", "age", "segment-names"),
     "fuzz.commands": ("commands",),
+    "fuzz.papers": ("roster", "order"),
     "fuzz.proofs": ("notes", "page"),
     "fuzz.words": ("config", "messages", "payloads", "topics", "when"),
 }

@@ -94,6 +94,43 @@ def test_the_check_of_commands_finds_a_door_that_was_left_open(sabotage: str, tm
     assert "AssertionError: a" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("target", "sabotage"),
+    [
+        ("roster", "roster_store.newer = lambda *_: True"),
+        ("roster", "roster.jws.decode = read_unproven"),
+        ("roster", "roster.MAX_LIFETIME_S = 10**9"),
+        ("order", "roster.jws.decode = read_unproven"),
+        ("order", "order.decide = lambda *_: policy.Decision(True, 'whoever signs')"),
+        ("order", "order.MAX_LIFETIME_S = 10**9"),
+    ],
+    ids=["rollback", "any authority", "rosters live for ever", "anybody signs", "anybody orders", "orders for ever"],
+)
+def test_the_checks_of_rosters_and_orders_find_what_is_believed_too_easily(
+    target: str, sabotage: str, tmp_path: Path
+) -> None:
+    code = (
+        "import base64, json, sys, pathlib, tests.test_fuzz as t\n"
+        "from edge_agent.trust import jws, order, policy, roster, roster_store\n"
+        "from fuzz import papers\n"
+        "def read_unproven(token, kind, what, most, key_of):\n"
+        "    head = token.split(b'.')[0]\n"
+        "    try:\n"
+        "        kid = json.loads(base64.urlsafe_b64decode(head + b'=' * (-len(head) % 4)))['kid']\n"
+        "    except (ValueError, LookupError, TypeError):\n"
+        "        kid = 'mayor'\n"
+        "    return kid if isinstance(kid, str) and key_of(kid) else 'mayor', jws.unproven(token, most)\n"
+        f"{sabotage}\n"
+        "target = t.target_named(sys.argv[1])\n"
+        "t.try_out(target, target.start(pathlib.Path(sys.argv[2])), 600)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, target, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr
+
+
 def test_the_check_of_commands_sees_what_is_permitted_and_what_is_not() -> None:
     from edge_agent.trust.policy import Access
     from fuzz import commands
@@ -105,7 +142,10 @@ def test_the_check_of_commands_sees_what_is_permitted_and_what_is_not() -> None:
         verdicts[seed] = commands.permitted(token, access, set())
         assert commands.permitted(token, access, {"nonce-of-this-test", "n" * 16, "r" * 16}) is None
     done = {verdict[1] for verdict in verdicts.values() if verdict}
-    assert done == {"status", "export", "hold", "hold_end", "holds", "clock_confirm", "journal", "mode"}
+    assert done == {
+        *("status", "export", "hold", "hold_end", "holds", "clock_confirm", "search", "play", "maintain", "mode"),
+        *("journal", "acknowledge", "incident", "incidents"),
+    }
     assert sum(verdict is None for verdict in verdicts.values()) > 20
     token, access = commands.made(Script(b"\3\x42"), b"nonce-of-this-test")
     assert commands.permitted(token, Access.REMOTE, set()) is None

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from edge_agent.buffer.documents import Documents
+from edge_agent.clock import US
+from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import load
 from edge_agent.journal_notes import GapNotes, configuration_hash, start_entries
 from edge_agent.model import CameraId, Gap, GapCause
-from edge_agent.trust.journal import JournalEntry, JournalKind, Outcome
+from edge_agent.notes import note_clock_step
+from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
+from tests.simulators.clock import HandClock
 
 CONFIG = 'site = "melitopol"\nnode = "node-7"\ndata = "data"\n[[camera]]\nid = "gate"\nurl = "rtsp://127.0.0.1/x"\n'
 
@@ -61,3 +67,29 @@ def test_gaps_are_told_together_once() -> None:
     }  # fmt: skip
     assert (yard.kind, yard.args["camera"]) == (JournalKind.GAPS, "yard")
     assert list(notes.take()) == []
+
+
+def test_a_clock_that_is_set_is_an_entry_with_both_times(tmp_path: Path) -> None:
+    clock = HandClock()
+    journal = Journal(tmp_path / "journal.jsonl", clock)
+    documents = Documents(tmp_path / "documents.json", clock)
+    watch = ClockWatch(documents, clock, "a boot", lambda step: note_clock_step(journal, step))
+    watch.look()
+    clock.move(30)
+    before_us = clock.utc_us()
+    clock.step(3600, follows_server=False)
+    watch.look()
+    clock.move(30)
+    watch.look()
+    (entry,) = journal.read()
+    assert isinstance(entry, JournalEntry)
+    assert entry.kind is JournalKind.CLOCK
+    assert entry.args == {"before_us": before_us, "after_us": before_us + 3600 * US, "synchronised": False}
+    assert entry.reason
+
+
+def test_every_kind_of_entry_is_explained_in_the_documentation() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "journal.md").read_text()
+    table = page[page.index("| `kind` | entered when") : page.index("## The tree")]
+    named = re.findall(r"^\| ((?:`[a-z]+`(?:, )?)+) \|", table, re.MULTILINE)
+    assert {kind for names in named for kind in re.findall(r"[a-z]+", names)} - {"kind"} == set(JournalKind)

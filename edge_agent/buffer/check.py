@@ -81,6 +81,7 @@ class Kind(StrEnum):
     HALF_DELETED = "half-deleted"
     DELETED_BUT_THERE = "deleted-but-there"
     FOREIGN = "foreign"
+    HOUR_DIFFERS = "hour-differs"
     HOLDS_UNKNOWN = "holds-unknown"
     HELD_DELETED = "held-deleted"
     HELD_DAMAGED = "held-damaged"
@@ -170,6 +171,12 @@ RULES: Mapping[Kind, Rule] = {
     Kind.DELETED_BUT_THERE: Rule(
         Weight.NOTE, "a file stands where the index has a receipt of its deletion: it was brought back", ""
     ),
+    Kind.HOUR_DIFFERS: Rule(
+        Weight.LOSS,
+        "the index does not give the root that the journal has of an hour's recordings: what it says of them was"
+        " changed or removed, or it was made anew without its receipts",
+        "",
+    ),
     Kind.HOLDS_UNKNOWN: Rule(
         Weight.FAULT,
         "what is held by order can't be known in full: the documents are damaged or lost. Start the agent: it makes the"
@@ -197,7 +204,8 @@ class Finding:
 
     kind: Kind
     path: str
-    """Relative to the archive's folder; the index's own path for the index; `<hold>/<camera>` for what a hold wants."""
+    """Relative to the archive's folder; the index's own path for the index; `<hold>/<camera>` for what a hold wants,
+    `<hour>/<batch>` for an hour."""
     detail: str = ""
 
     @property

@@ -3,16 +3,19 @@
 SQLite with a write-ahead log and synchronous=FULL: a message is on the disk when `put` returns, and is gone only after
 `done`.  One lock makes it safe for the agent's loop (which puts) and the uplink's thread (which sends).
 
-Order: alarms and answers leave in the order they came; pictures likewise, after them, so that the pictures of a long
-outage don't stand in a live alarm's way.
+Order: everything leaves in the order it came, within two streams each for texts (alarms, answers) and pictures: what is
+*live*, and the *backlog* of an outage.  Live is what was put within `LIVE_S`, and with it all that still waits of the
+same thread (an alarm's earlier steps), so that the messages of one alarm are never turned round.
 
-Bound: the messages may take `max_bytes`.  What no longer fits drives out the oldest pictures first, then the oldest
-alarms, then the oldest answers; every loss is counted, and `losses()` says how many of which kind.
+Bound: the messages may take `max_bytes`, and pictures leave `SPARE_BYTES` of the disk to the texts.  What no longer
+fits drives out the oldest pictures first, then the oldest alarms, then the oldest answers, never what ranks above
+itself; every loss is counted, and `losses()` says how many of which kind.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -23,6 +26,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TypeVar
 
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.clock import US, Clock, SystemClock
 from edge_agent.errors import ArchiveError
 from edge_agent.files import fsync_folder
@@ -31,25 +35,48 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-MAX_BYTES = 256_000_000
+MAX_BYTES = 2_000_000_000
+SPARE_BYTES = 64_000_000
+LIVE_S = 120
+"""A message that waited longer is news of yesterday: those of now may overtake it."""
 REJECTED_KEPT_BYTES = 8_000_000
 SET_ASIDE_KEPT = 3
 ROW_BYTES = 200
 """What SQLite needs for a message beside its topic and payload, rounded up."""
 
+BALLAST_BYTES = 8 << 20
+"""More than the log may have grown to, which must be written out before anything can be freed."""
+_FREED_AT_ONCE = 1_000_000
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SETTINGS = ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 4194304")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS item (
     id INTEGER PRIMARY KEY AUTOINCREMENT, keep INTEGER NOT NULL, at_us INTEGER NOT NULL,
-    topic TEXT NOT NULL, retain INTEGER NOT NULL, payload BLOB NOT NULL);
+    topic TEXT NOT NULL, retain INTEGER NOT NULL, lane TEXT NOT NULL DEFAULT '', thread TEXT NOT NULL DEFAULT '',
+    payload BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS item_lane ON item (keep = 0, id);
 CREATE INDEX IF NOT EXISTS item_keep ON item (keep, id);
+CREATE INDEX IF NOT EXISTS item_at ON item (at_us);
+CREATE INDEX IF NOT EXISTS item_thread ON item (thread, at_us);
+CREATE INDEX IF NOT EXISTS item_of_lane ON item (lane) WHERE keep <> 0;
 CREATE TABLE IF NOT EXISTS rejected (
     id INTEGER PRIMARY KEY, keep INTEGER NOT NULL, at_us INTEGER NOT NULL, topic TEXT NOT NULL, retain INTEGER NOT NULL,
     payload BLOB NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+
+
+_ADDED = ("lane", "thread")
+"""Columns that outboxes of before version 0.2 lack."""
+_COLUMNS = "id, topic, payload, retain, keep, at_us, thread"
+_LIVE = (
+    "id IN (SELECT id FROM item WHERE at_us >= :since UNION SELECT earlier.id FROM item AS recent JOIN item AS earlier"
+    " ON earlier.thread = recent.thread WHERE recent.at_us >= :since AND recent.thread <> '')"
+)
+_BACKLOG = (
+    "at_us < :since AND (thread = '' OR NOT EXISTS"
+    " (SELECT 1 FROM item AS recent WHERE recent.thread = item.thread AND recent.at_us >= :since))"
+)
 
 
 class Keep(IntEnum):
@@ -69,6 +96,8 @@ class OutboxItem:
     keep: Keep
     at_us: int
     """When it was put."""
+    thread: str = ""
+    """Whatever bears the same name here (one alarm's life) keeps its order whatever overtakes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +126,19 @@ class Outbox:
     that an agent can start with a failing disk: each later call tries the file again.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int = MAX_BYTES,
+        clock: Clock | None = None,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    ) -> None:
+        """`free_bytes` tells what the disk of a folder has left."""
         self._path = path
         self._max_bytes = max_bytes
+        self._free_bytes = free_bytes
+        self._ballast = Ballast(path.with_name(f"{path.name}.ballast"), BALLAST_BYTES)
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
@@ -117,29 +156,59 @@ class Outbox:
         """Have `listener` called after every put, on the putting thread; it must only wake somebody."""
         self._listeners.append(listener)
 
-    def put(self, topic: str, payload: bytes, *, retain: bool = False, keep: Keep = Keep.ALARM) -> int:
-        """Keep a message; it is on the disk when this returns its id."""
+    def put(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        keep: Keep = Keep.ALARM,
+        lane: str = "",
+        thread: str = "",
+    ) -> int:
+        """Keep a message; it is on the disk when this returns its id, or lost for want of room and counted when 0.
+
+        `lane` is what `waiting` counts by; `thread` names what keeps its order among itself.
+        """
         size = _size(topic, payload)
         if size > self._max_bytes:
             raise ArchiveError(f"outbox: a message of {len(payload)} bytes for {topic} is larger than the outbox")
+        row = (int(keep), self._clock.utc_us(), topic, int(retain), lane, thread, payload)
         with self._guarded():
-            item_id = self._in_transaction(lambda db: self._insert(db, topic, payload, retain, keep, size))
+            try:
+                item_id = self._in_transaction(lambda db: self._insert(db, row, size))
+            except sqlite3.OperationalError as error:
+                if not _is_full(error) or keep is Keep.PICTURE:
+                    raise
+                self._make_room(size)
+                item_id = self._in_transaction(lambda db: self._insert(db, row, size))
         for listener in self._listeners:
             listener()
         return item_id
 
-    def next(self, limit: int, *, skip: Collection[int] = (), keep: Collection[Keep] = tuple(Keep)) -> list[OutboxItem]:
-        """The first `limit` messages of these kinds in sending order, without those whose ids are in `skip`."""
-        marks = ",".join("?" * len(skip))
-        kinds = ",".join(str(int(kind)) for kind in keep)
-        query = (
-            f"SELECT id, topic, payload, retain, keep, at_us FROM item WHERE id NOT IN ({marks}) AND keep IN ({kinds})"
-        )
+    def next(
+        self, limit: int, *, skip: Collection[int] = (), pictures: bool = False, live: bool | None = None
+    ) -> list[OutboxItem]:
+        """The first `limit` texts or pictures in sending order, without those whose ids are in `skip`.
+
+        `live`: only of what is live, or only of the backlog.
+        """
+        where = [f"(keep = 0) = {int(pictures)}"]
+        if live is not None:
+            where.append(_LIVE if live else _BACKLOG)
+        if skip:
+            where.append(f"id NOT IN ({','.join(str(int(item_id)) for item_id in skip)})")
+        query = f"SELECT {_COLUMNS} FROM item WHERE {' AND '.join(where)} ORDER BY id LIMIT :limit"
+        values = {"limit": limit, "since": self._clock.utc_us() - LIVE_S * US}
         with self._guarded():
-            rows = self._in_transaction(
-                lambda db: db.execute(f"{query} ORDER BY keep = 0, id LIMIT ?", (*skip, limit)).fetchall(), "BEGIN"
-            )
-        return [OutboxItem(row[0], row[1], row[2], bool(row[3]), Keep(row[4]), row[5]) for row in rows]
+            rows = self._in_transaction(lambda db: db.execute(query, values).fetchall(), "BEGIN")
+        return [_item(row) for row in rows]
+
+    def waiting(self, lane: str) -> int:
+        """How many texts of a lane wait."""
+        query = "SELECT count(*) FROM item WHERE lane = ? AND keep <> 0"
+        with self._guarded():
+            return int(self._in_transaction(lambda db: db.execute(query, (lane,)).fetchone()[0], "BEGIN"))
 
     def done(self, *item_ids: int) -> None:
         """Forget messages that were acknowledged; ids that are no longer here are passed over."""
@@ -148,6 +217,7 @@ class Outbox:
         with self._guarded():
             self._in_transaction(lambda db: self._remove(db, item_ids))
             if self._depth == 0 and self._db:
+                self._ballast.take_on(self._free_bytes(self._path.parent) - SPARE_BYTES)
                 # As a script, for only a script is stepped to its end when it gives no columns: a page is a step.
                 self._db.executescript("PRAGMA incremental_vacuum")
 
@@ -158,10 +228,10 @@ class Outbox:
 
     def rejected(self) -> list[Rejected]:
         """The refused messages that are still kept, oldest first."""
-        query = "SELECT id, topic, payload, retain, keep, at_us, reason FROM rejected ORDER BY id"
+        query = "SELECT id, topic, payload, retain, keep, at_us, '', reason FROM rejected ORDER BY id"
         with self._guarded():
             rows = self._in_transaction(lambda db: db.execute(query).fetchall(), "BEGIN")
-            return [Rejected(OutboxItem(r[0], r[1], r[2], bool(r[3]), Keep(r[4]), r[5]), r[6]) for r in rows]
+            return [Rejected(_item(row[:-1]), row[-1]) for row in rows]
 
     def depth(self) -> int:
         """How many messages wait."""
@@ -181,25 +251,49 @@ class Outbox:
         with self._lock:
             self._disconnect()
 
-    def _insert(self, db: sqlite3.Connection, topic: str, payload: bytes, retain: bool, keep: Keep, size: int) -> int:
-        while self._size_bytes + size > self._max_bytes and self._drop_oldest(db):
-            pass
+    def _insert(self, db: sqlite3.Connection, row: tuple[int, int, str, int, str, str, bytes], size: int) -> int:
+        keep = Keep(row[0])
+        while self._room(db, keep) < size:
+            if not self._drop_oldest(db, keep):
+                _count(db, keep.name)
+                log.warning("outbox full: no room for a new %s, for %s", keep.name.lower(), row[2])
+                return 0
         cursor = db.execute(
-            "INSERT INTO item (keep, at_us, topic, retain, payload) VALUES (?, ?, ?, ?, ?)",
-            (int(keep), self._clock.utc_us(), topic, int(retain), payload),
+            "INSERT INTO item (keep, at_us, topic, retain, lane, thread, payload) VALUES (?, ?, ?, ?, ?, ?, ?)", row
         )
         self._size_bytes += size
         self._depth += 1
         return int(cursor.lastrowid or 0)
 
-    def _drop_oldest(self, db: sqlite3.Connection) -> bool:
-        row = db.execute("SELECT id, keep, topic FROM item ORDER BY keep, id LIMIT 1").fetchone()
+    def _room(self, db: sqlite3.Connection, keep: Keep) -> int:
+        """What a message may take now; of the disk only pictures are asked to leave some, texts may use it up."""
+        room = self._max_bytes - self._size_bytes
+        if keep is not Keep.PICTURE:
+            return room
+        unused = db.execute("SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").fetchone()
+        return min(room, self._free_bytes(self._path.parent) - SPARE_BYTES + int(unused[0]))
+
+    def _drop_oldest(self, db: sqlite3.Connection, at_most: Keep) -> bool:
+        """Lose the oldest of the least kind that ranks no higher than `at_most`."""
+        query = "SELECT id, keep, topic FROM item WHERE keep <= ? ORDER BY keep, id LIMIT 1"
+        row = db.execute(query, (int(at_most),)).fetchone()
         if row is None:
             return False
         self._remove(db, (row[0],))
         _count(db, Keep(row[1]).name)
         log.warning("outbox full: dropped the oldest %s, for %s", Keep(row[1]).name.lower(), row[2])
         return True
+
+    def _make_room(self, size: int) -> None:
+        """The disk is full: turn the oldest pictures into free pages; the ballast is what that needs to begin with."""
+        self._ballast.drop()
+        db = self._connected()
+        wanted = self._size_bytes - max(2 * size, _FREED_AT_ONCE)
+        while self._size_bytes > wanted:
+            # What is written out of the log leaves its room to the next lines.
+            db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            if not self._in_transaction(lambda db: self._drop_oldest(db, Keep.PICTURE)):
+                break
 
     def _remove(self, db: sqlite3.Connection, item_ids: Collection[int]) -> None:
         for item_id in item_ids:
@@ -267,6 +361,7 @@ class Outbox:
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise _corruption(found)
+            _add_columns(db)
             db.executescript(_SCHEMA)
             self._depth, self._size_bytes = db.execute(
                 "SELECT count(*), coalesce(sum(length(CAST(topic AS BLOB)) + length(payload) + ?), 0) FROM item",
@@ -276,6 +371,7 @@ class Outbox:
             db.close()
             raise
         self._db = db
+        self._ballast.take_on(self._free_bytes(self._path.parent) - SPARE_BYTES)
 
     def _disconnect(self) -> None:
         if self._db is not None:
@@ -319,6 +415,21 @@ def _count(db: sqlite3.Connection, name: str) -> None:
         "INSERT INTO counter VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
         (name,),
     )
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    there = {row[1] for row in db.execute("PRAGMA table_info(item)")}
+    for column in _ADDED if there else ():
+        if column not in there:
+            db.execute(f"ALTER TABLE item ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+
+
+def _item(row: tuple[int, str, bytes, int, int, int, str]) -> OutboxItem:
+    return OutboxItem(row[0], row[1], row[2], bool(row[3]), Keep(row[4]), row[5], row[6])
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
 
 
 def _is_corrupt(error: sqlite3.DatabaseError) -> bool:

@@ -7,13 +7,13 @@ unlink, fsync of the folder, receipt.  A crash anywhere in between leaves a doom
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from pathlib import Path
 
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.day_log import remove_with_folder
 from edge_agent.buffer.disks import FIRST as FIRST_DISK
 from edge_agent.buffer.disks import Disk, Disks, Shelf, in_turn
@@ -75,38 +75,6 @@ class Standing:
     """Cameras of which something is gone that was promised."""
     oldest_us: int | None = None
     """Age mark of the oldest unheld recording of those."""
-
-
-class Ballast:
-    """Room that is kept for the index: on a disk that others filled, deleting needs some bytes first."""
-
-    def __init__(self, path: Path, size: int = 4 << 20) -> None:
-        self._path = path
-        self._size = size
-
-    @property
-    def missing(self) -> int:
-        """Bytes that are to be kept and are not."""
-        return 0 if self._path.exists() else self._size
-
-    def take_on(self, free: int) -> None:
-        """Keep the room when there is that much."""
-        if not self.missing or free < self._size:
-            return
-        try:
-            with self._path.open("xb") as file:
-                os.posix_fallocate(file.fileno(), 0, self._size)
-        except OSError as error:
-            _log.warning("no room could be kept for the index: %s", error.strerror)
-            self.drop()
-
-    def drop(self) -> bool:
-        """Give the room to whoever writes next; false when there was none."""
-        try:
-            self._path.unlink()
-        except OSError:
-            return False
-        return True
 
 
 class Deleter:

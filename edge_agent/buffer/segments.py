@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,27 +117,26 @@ class SegmentFile:
         self.size_bytes = 0
         """Sealed bytes handed to the system."""
         self.path = archive / str(name)
-        self._sealed: list[bytes] = []
-        self._sealed_bytes = 0
+        self._sealed = _Sealed()
         self._sha256 = hashlib.sha256()
         self._unsynced = False
         try:
             self._fd = _create(self.path)
         except OSError as error:
             raise self._error("cannot be created", error) from error
-        self._age = AgeWriter(_Sink(self._take), recipients)
+        self._age = AgeWriter(self._sealed, recipients)
 
     def write(self, plain: bytes) -> None:
         """Seal bytes of the recording; up to 64 KiB stay in the sealer until more come."""
         self._age.write(plain)
-        if self._sealed_bytes >= _BUFFER_BYTES:
+        if self._sealed.size_bytes >= _BUFFER_BYTES:
             self.push()
 
     def push(self) -> None:
         """Hand what is sealed to the system: it survives the end of this process."""
         try:
-            while self._sealed:
-                self._took(os.writev(self._fd, self._sealed))
+            while self._sealed.pieces:
+                self._took(os.writev(self._fd, self._sealed.pieces))
                 self._unsynced = True
         except OSError as error:
             raise self._error("cannot be written", error) from error
@@ -145,15 +144,8 @@ class SegmentFile:
     def _took(self, size: int) -> None:
         """The system has so many bytes of what is sealed."""
         self.size_bytes += size
-        self._sealed_bytes -= size
-        for place, piece in enumerate(self._sealed):
-            if size < len(piece):
-                self._sha256.update(piece[:size])
-                self._sealed = [piece[size:], *self._sealed[place + 1 :]]
-                return
+        for piece in self._sealed.drop(size):
             self._sha256.update(piece)
-            size -= len(piece)
-        self._sealed = []
 
     def sync(self) -> None:
         """Hand what was pushed to the disk: it survives a power cut."""
@@ -213,11 +205,6 @@ class SegmentFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def _take(self, sealed: bytes) -> int:
-        self._sealed.append(sealed)
-        self._sealed_bytes += len(sealed)
-        return len(sealed)
 
     def _error(self, what: str, error: OSError) -> ArchiveError:
         return ArchiveError(f"camera {self.name.camera}: {self.path} {what}: {error.strerror}")
@@ -371,14 +358,33 @@ def examine(archive: Path, path: str, identities: Sequence[Identity]) -> Examine
     return Examined(end_us, len(samples), torn)
 
 
-class _Sink:
-    """What the sealer writes to."""
+class _Sealed:
+    """What the sealer writes to, until the system has it.
 
-    def __init__(self, take: Callable[[bytes], int]) -> None:
-        self._take = take
+    It knows nothing of its file: a circle of references would keep each closed file's buffers for minutes.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.size_bytes = 0
 
     def write(self, data: bytes, /) -> int:
-        return self._take(data)
+        self.pieces.append(data)
+        self.size_bytes += len(data)
+        return len(data)
+
+    def drop(self, size: int) -> list[bytes]:
+        """Take away and give the first `size` bytes."""
+        self.size_bytes -= size
+        dropped: list[bytes] = []
+        for place, piece in enumerate(self.pieces):
+            if size < len(piece):
+                self.pieces = [piece[size:], *self.pieces[place + 1 :]]
+                return [*dropped, piece[:size]]
+            dropped.append(piece)
+            size -= len(piece)
+        self.pieces = []
+        return dropped
 
 
 def _create(path: Path) -> int:

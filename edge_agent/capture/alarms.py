@@ -108,6 +108,11 @@ class Alarms:
         return {alarm.alarm_id for alarm in self._open.values()}
 
     @property
+    def tracks(self) -> list[Track]:
+        """Everything that is followed, whether it counts or not."""
+        return self._tracker.tracks
+
+    @property
     def following(self) -> list[Box]:
         """Where the things are that the background must not swallow."""
         return self._following

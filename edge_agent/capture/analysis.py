@@ -17,7 +17,7 @@ from edge_agent.capture.calibration import Ground, View
 from edge_agent.capture.look import Looker
 from edge_agent.capture.motion import MotionDetector, render
 from edge_agent.capture.tamper import LOOK_S, TamperWatch
-from edge_agent.capture.tracks import Blob, Instant
+from edge_agent.capture.tracks import Blob, Instant, Track
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.clock import US
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId
@@ -42,6 +42,17 @@ class Caption:
         local = dt.datetime.fromtimestamp(utc_us // US, self.timezone)
         offset = local.strftime("%z")
         return f"{self.camera}  {local.strftime(_DATES[self.language])} {offset[:3]}:{offset[3:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """What is behind the decisions, for whoever tunes them."""
+
+    ready: bool
+    """False while the model learns."""
+    mask: NDArray[np.uint8] | None
+    """uint8[h, w], 255 where the picture differs, in the size that is analysed."""
+    tracks: tuple[Track, ...]
 
 
 class Tampering:
@@ -136,6 +147,13 @@ class Analysis:
     def moving(self) -> bool:
         """Whether something moved in the last picture."""
         return self._alarms is not None and self._alarms.moving
+
+    @property
+    def insight(self) -> Insight:
+        """What the last picture was taken for."""
+        if self._detector is None or self._alarms is None:
+            return Insight(False, None, ())
+        return Insight(self._detector.ready, self._detector.mask, tuple(self._alarms.tracks))
 
     def close(self, now: Instant) -> list[Alarm]:
         """The END of whatever is open."""

@@ -29,7 +29,10 @@ _Plane = NDArray[np.float32]
 
 MAX_WIDTH = 320
 """Analysis works on at most this many columns."""
-MAX_PICTURE_BYTES = 60_000
+PICTURE_WIDTH = 480
+PICTURE_BYTES = 16_000
+"""For mobile networks.  The best of QUALITIES that stays below is taken, the last one whatever it needs."""
+QUALITIES = (75, 65, 55, 45, 38, 30, 24)
 _FINE = (15, 15)
 """What is finer than this is structure, what is coarser light."""
 
@@ -85,6 +88,8 @@ class MotionDetector:
         self._coarse = (max(4, self._small[0] // 10), max(4, self._small[1] // 10))
         self._min_pixels = max(9.0, min_area * self._small[0] * self._small[1])
         self._is = sensitivity or Sensitivity()
+        self.mask: Luma | None = None
+        """Where the last picture differed, 255 or 0, in the size that is analysed; None while nothing is reported."""
         self._outlines = outlines
         self._usual: _Plane | None = None
         self._unrest: _Plane = np.zeros(self._small[::-1], np.float32)
@@ -111,6 +116,7 @@ class MotionDetector:
         luma: uint8[h, w] of the size given at the start.  known: things being followed, whose places must not be
         taken for restless ones.
         """
+        self.mask = None
         now = self._prepared(luma)
         if self._usual is None:
             self._usual, self._before, self._frames = now.copy(), now, 1
@@ -133,6 +139,7 @@ class MotionDetector:
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
         things = self._things(mask, now, usual, noise, known)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
+        self.mask = mask
         return things
 
     def _prepared(self, luma: Luma) -> _Plane:
@@ -347,11 +354,12 @@ _GREEN, _WHITE, _BLACK, _AMBER = (60, 220, 60), (255, 255, 255), (0, 0, 0), (0, 
 def render(
     picture: Bgr, caption: str, box: Box | None, others: Sequence[Box] = (), path: Sequence[tuple[float, float]] = ()
 ) -> bytes:
-    """The alarm's JPEG, at most 60 kB: `box` and, thinner, `others` drawn, the path as an arrow, a caption at the foot.
+    """The alarm's JPEG, about PICTURE_BYTES: `box` and, thinner, `others`, the path as an arrow, a caption at the foot.
 
-    picture: uint8[h, w, 3], BGR, at most 640 wide; it is drawn on.  path: places in parts of the picture, oldest first.
+    picture: uint8[h, w, 3], BGR; it may be drawn on.  path: places in parts of the picture, oldest first.
     caption: ASCII.
     """
+    picture = _reduced(picture)
     height, width = picture.shape[:2]
 
     def at(x: float, y: float) -> tuple[int, int]:
@@ -370,8 +378,23 @@ def render(
     cv2.rectangle(picture, (0, height - text_height - below - 8), (text_width + 12, height), _BLACK, -1)
     foot = (6, height - below - 4)
     cv2.putText(picture, caption, foot, cv2.FONT_HERSHEY_SIMPLEX, 0.45, _WHITE, 1, cv2.LINE_AA)
-    for quality in (75, 60, 45, 30, 15, 5):
-        _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        if data.size <= MAX_PICTURE_BYTES:
+    return _compressed(picture)
+
+
+def _reduced(picture: Bgr) -> Bgr:
+    """At most PICTURE_WIDTH wide; the same array where it is already."""
+    height, width = picture.shape[:2]
+    if width <= PICTURE_WIDTH:
+        return picture
+    size = (PICTURE_WIDTH, max(1, round(height * PICTURE_WIDTH / width)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _compressed(picture: Bgr) -> bytes:
+    data = b""
+    for quality in QUALITIES:
+        settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+        data = bytes(cv2.imencode(".jpg", picture, settings)[1].tobytes())
+        if len(data) <= PICTURE_BYTES:
             break
-    return data.tobytes()
+    return data

@@ -248,6 +248,11 @@ class Tracker:
         self._tracks = [track for track in self._tracks if at_s - track.last.at_s <= keep_s]
         return list(self._tracks)
 
+    @property
+    def tracks(self) -> list[Track]:
+        """All things known after the last picture."""
+        return list(self._tracks)
+
     def clear(self) -> None:
         self._tracks.clear()
         self._at_s = None

@@ -162,18 +162,7 @@ class StreetScene:
     def frame(self, number: int) -> Picture:
         """Frame `number` (0 …), a new uint8[h, w, 3] BGR."""
         at_s = number / self.fps
-        picture = self._street.copy()
-        if self.weather.wind:
-            sway = 25 * self.weather.wind * (math.sin(at_s * 2.1) + 0.5 * math.sin(at_s * 5.3 + 1)) / 1.5
-            left, top = 1018 + sway, 70 + abs(sway) / 5
-            self._blend(picture, self._tree, round(left * self._fit[0]), round(top * self._fit[1]))
-        for crossing in sorted(self._present(at_s), key=lambda one: one.feet(at_s)[1]):
-            sprite, left, top = self._placed(crossing, at_s)
-            self._blend(picture, sprite, left, top)
-        if self._night is not None:
-            cv2.multiply(picture, self._night, picture, scale=1 / 255)
-        else:
-            cv2.convertScaleAbs(picture, picture, alpha=daylight(at_s, self.weather.cloud))
+        picture = self._lit(self._painted(at_s), at_s)
         if self._rain is not None:
             offset = self.size[1] - int(at_s * 1400 * self._fit[1]) % self.size[1]
             cv2.add(picture, self._rain[offset : offset + self.size[1]], picture)
@@ -181,30 +170,60 @@ class StreetScene:
             dx, dy = self._shaken(at_s)
             move = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
             picture = cast("Picture", cv2.warpAffine(picture, move, self.size, borderMode=cv2.BORDER_REPLICATE))
+        picture = self._sensed(picture, number)
+        if self.clock_us is not None:
+            self._draw_clock(picture, self.clock_us + round(at_s * US))
+        return picture
+
+    def _painted(self, at_s: float) -> Picture:
+        """The street and who is in it, in full light."""
+        picture = self._street.copy()
+        if self.weather.wind:
+            sway = 25 * self.weather.wind * (math.sin(at_s * 2.1) + 0.5 * math.sin(at_s * 5.3 + 1)) / 1.5
+            place = (1018 + sway) * self._fit[0], (70 + abs(sway) / 5) * self._fit[1]
+            self._blend(picture, self._tree, round(place[0]), round(place[1]))
+        for crossing in sorted(self._present(at_s), key=lambda one: one.feet(at_s)[1]):
+            sprite, left, top = self._placed(crossing, at_s)
+            self._blend(picture, sprite, left, top)
+        return picture
+
+    def _lit(self, picture: Picture, at_s: float) -> Picture:
+        """The same in the light there is; `picture` may be changed."""
+        if self._night is not None:
+            cv2.multiply(picture, self._night, picture, scale=1 / 255)
+        else:
+            cv2.convertScaleAbs(picture, picture, alpha=daylight(at_s, self.weather.cloud))
+        return picture
+
+    def _sensed(self, picture: Picture, number: int) -> Picture:
+        """What the sensor makes of it; `picture` may be changed."""
         if self._noise is not None:
             rng = np.random.default_rng((self.seed, number))
             for operation, tile in zip((cv2.add, cv2.subtract), self._noise, strict=True):
                 x, y = (int(part) for part in rng.integers(_NOISE_MARGIN, size=2))
                 operation(picture, tile[y : y + self.size[1], x : x + self.size[0]], picture)
-        if self.clock_us is not None:
-            self._draw_clock(picture, self.clock_us + round(at_s * US))
         return picture
 
     def truth(self, number: int) -> list[Actor]:
         """Who is to be seen in frame `number`, the nearest last; boxes are of the whole body, without its shadow."""
         at_s = number / self.fps
-        dx, dy = self._shaken(at_s)
         actors: list[Actor] = []
         for crossing in sorted(self._present(at_s), key=lambda one: one.feet(at_s)[1]):
-            sprite, left, top = self._placed(crossing, at_s)
-            solid = np.argwhere(sprite[:, :, 3] > 200)
-            upper, first = solid.min(axis=0)
-            lower, last = solid.max(axis=0) + 1
-            x0, x1 = (min(max((left + edge + dx) / self.size[0], 0.0), 1.0) for edge in (float(first), float(last)))
-            y0, y1 = (min(max((top + edge + dy) / self.size[1], 0.0), 1.0) for edge in (float(upper), float(lower)))
-            if x1 > x0 and y1 > y0:
-                actors.append(Actor(crossing.kind, Box(x0, y0, x1 - x0, y1 - y0), crossing.direction_deg))
+            box = self._box(crossing, at_s)
+            if box is not None:
+                actors.append(Actor(crossing.kind, box, crossing.direction_deg))
         return actors
+
+    def _box(self, crossing: Crossing, at_s: float) -> Box | None:
+        """Where its body is in the picture, None when it is outside."""
+        dx, dy = self._shaken(at_s)
+        sprite, left, top = self._placed(crossing, at_s)
+        solid = sprite[:, :, 3] > 200
+        columns, rows = (np.flatnonzero(solid.any(axis=axis)) for axis in (0, 1))
+        first, last, upper, lower = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+        x0, x1 = (min(max((left + edge + dx) / self.size[0], 0.0), 1.0) for edge in (float(first), float(last)))
+        y0, y1 = (min(max((top + edge + dy) / self.size[1], 0.0), 1.0) for edge in (float(upper), float(lower)))
+        return Box(x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
 
     def _present(self, at_s: float) -> list[Crossing]:
         act = self._acts(self.seed, int(at_s // ACT_S))

@@ -320,8 +320,11 @@ class Show:
         config, desk = f"-c {home / 'edge-agent.toml'}", f"-c {home / 'edge-desk.toml'}"
         say("\nWhat to try next:")
         say(f"  look at the alarms         {self._stage.pictures}")
-        say(f"  what is in the archive     .venv/bin/edge-agent archive list {config}")
-        say(f"  take the last minute out   .venv/bin/edge-agent archive export {CAMERA} --for 1m -o clip.mp4 {config}")
+        officer = f"--as {OFFICER} --key {self._stage.officer_key}"
+        export = f"archive export {CAMERA} --for 1m -o clip.mp4"
+        say(f"  what is in the archive     .venv/bin/edge-agent archive list {officer} {config}")
+        say(f"  take the last minute out   .venv/bin/edge-agent {export} {officer} {config}")
+        say(f"  who did what               .venv/bin/edge-agent journal show {config}")
         say(f"  be the dispatcher          .venv/bin/edge-desk watch {desk}   (while the demo runs)")
         say("  record your own camera     scripts/demo --camera rtsp://user:password@camera/stream")
 

@@ -6,7 +6,8 @@ terminal or a broker: `ask` brings the answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -15,10 +16,11 @@ from edge_agent.desk.memory import Memory
 from edge_agent.desk.proof import UnprovenError
 from edge_agent.errors import EdgeError, UplinkError
 from edge_agent.trust.audit import Audited, AuditQuery, ChangedEntryError, open_page
-from edge_agent.trust.checkpoint import Checkpoint, Verdict
+from edge_agent.trust.checkpoint import Checkpoint, Verdict, cosignatures, origin_of, parse_checkpoint
 from edge_agent.trust.journal import BadLine, JournalEntry
 from edge_agent.trust.merkle import Frontier, leaf_hash
 from edge_agent.trust.note import BadNoteError, Note, NoteKey, parse_note
+from edge_agent.trust.witnessed import Witnessed
 from edge_agent.uplink.payloads import Reply, ReplyState
 from edge_agent.uplink.topics import Topics
 
@@ -50,7 +52,9 @@ class NodeAnswer:
     trouble: Trouble | None = None
     """What is wrong, and what to do; None: all is proved."""
     note: Note | None = None
-    """The checkpoint as it was signed, for witnesses to cosign."""
+    """The checkpoint as it was signed."""
+    witnessed: tuple[Witnessed, ...] = ()
+    """What witnesses whom this desk believes have cosigned of it."""
 
 
 def gather(
@@ -62,15 +66,27 @@ def gather(
     whole: bool = False,
     keep: bool = True,
     heard: Heard = lambda _node, _came, _there: None,
+    witnesses: Sequence[NoteKey] = (),
+    cosigned: Mapping[str, Sequence[Note]] | None = None,
 ) -> list[NodeAnswer]:
     """Every node's answer to `query`, in the order of `nodes`; what goes wrong with one disturbs no other.
 
     `whole`: all of each journal is read, each entry's proof checked, and none may be missing; `query` then only chooses
     what is given back.  `keep` False: nothing is given back.  `ask` and `heard` are called on several threads.
+    `witnesses`: whose word counts; `cosigned`: what they say of journals (by their names), whatever the nodes say.
     """
-    walks = [_Walk(node, query, ask, memory, whole, keep, heard) for node in nodes]
+    said = cosigned or {}
+    notes = [said.get(origin_of(f"{node.site}/{node.node}"), ()) for node in nodes]
+    stop = threading.Event()
+    walks = [
+        _Walk(node, query, ask, memory, whole, keep, heard, witnesses, note, stop)
+        for node, note in zip(nodes, notes, strict=True)
+    ]
     with ThreadPoolExecutor(AT_ONCE, "audit") as threads:
-        return list(threads.map(_Walk.run, walks))
+        try:
+            return list(threads.map(_Walk.run, walks))
+        finally:
+            stop.set()  # whoever interrupts does not wait for whole journals
 
 
 @dataclass(slots=True)
@@ -84,6 +100,9 @@ class _Walk:
     whole: bool
     keep: bool
     heard: Heard
+    witnesses: Sequence[NoteKey]
+    cosigned: Sequence[Note]
+    stop: threading.Event
     answer: NodeAnswer = field(init=False)
     entries: list[tuple[int, JournalEntry | BadLine]] = field(default_factory=list)
     read: int = 0
@@ -120,7 +139,9 @@ class _Walk:
             page, key = self._page(asked)
             if page is None:
                 return
-            audited = open_page(page, key, asked, seen)
+            audited = open_page(page, key, asked, seen, self.witnesses)
+            if seen is first:
+                self._witnessed(audited.witnessed, audited)
             self._judge(audited, first, again=seen is not first)
             self._take(audited, first)
             seen, following = audited.checkpoint, audited.page.next
@@ -131,8 +152,35 @@ class _Walk:
         if self.whole and self.read != seen.size and self.answer.trouble is None:
             self._tampered(TroubleKind.LEFT_OUT, size=self.read)
 
+        self._hear_witnesses()
+
+    def _hear_witnesses(self) -> None:
+        """What they cosigned must go on in this journal, be the node silent about it or not."""
+        proved = {seen.checkpoint for seen in self.answer.witnessed if seen.verdict.honest}
+        for note in self.cosigned:
+            before = parse_checkpoint(note.text)
+            if before not in proved and before.size and self.answer.trouble is None:
+                asked = AuditQuery(seen=before.size, limit=1)
+                page, key = self._page(asked)
+                if page is None:
+                    return
+                audited = open_page(page, key, asked, before)
+                assert audited.verdict is not None
+                by = cosignatures(note, self.witnesses)
+                self._witnessed([Witnessed(one, before, audited.verdict) for one in by], audited)
+
+    def _witnessed(self, found: Sequence[Witnessed], page: Audited) -> None:
+        self.answer = replace(self.answer, witnessed=(*self.answer.witnessed, *found))
+        for seen in found:
+            if not seen.verdict.honest:
+                evidence = self.memory.set_evidence(self.node, parse_note(page.page.checkpoint), seen.verdict)
+                facts = {"why": seen.by.witness.name, "kept": seen.checkpoint.size, "size": page.checkpoint.size}
+                self._tampered(TroubleKind.CONTRADICTED, evidence=evidence, **facts)
+
     def _page(self, asked: AuditQuery) -> tuple[bytes | None, NoteKey]:
         """What the node signed, and its key; None where it says why it can't."""
+        if self.stop.is_set():
+            raise UplinkError("the audit was interrupted")
         reply = self.ask(self.node, asked)
         key = self.memory.key(self.node)
         if key is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,18 +15,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_agent.clock import Clock, SystemClock
+from edge_agent.clock import US, Clock, SystemClock
+from edge_agent.desk.access_report import access_report
 from edge_agent.desk.audit import NodeAnswer, gather
 from edge_agent.desk.audit_words import TroubleKind, sound
+from edge_agent.desk.board import printable
 from edge_agent.desk.client import DeskClient, Patience
 from edge_agent.desk.known_nodes import known_nodes
 from edge_agent.desk.memory import Memory, memory_of
 from edge_agent.desk.options import ConfigOption, PassphraseOption, SocketOption
 from edge_agent.desk.output import say_json
+from edge_agent.desk.paper import form_of, save
 from edge_agent.desk.rows import journal_row
 from edge_agent.desk.settings import DEFAULT_CONFIG, Desk, broker_settings, load_desk, node_named, signer
 from edge_agent.desk.talk import mistakes
 from edge_agent.desk.texts import Texts, texts
+from edge_agent.desk.witness import believed, cosigned
 from edge_agent.errors import UplinkError, UsageError
 from edge_agent.terminal import JsonOption, console, progress_console
 from edge_agent.trust.audit import AuditQuery
@@ -33,7 +38,7 @@ from edge_agent.trust.command import JournalArgs, sign
 from edge_agent.trust.journal import BadLine, JournalEntry
 from edge_agent.uplink.payloads import Reply
 from edge_agent.uplink.topics import Topics
-from edge_agent.when import parse_when
+from edge_agent.when import parse_when, spoken
 
 PROGRESS_AFTER_S = 2.0
 _EXITS = {TroubleKind.SILENT: 69, TroubleKind.REFUSED: 77, TroubleKind.UNPROVEN: 77}
@@ -59,24 +64,53 @@ def audit_command(
     socket: SocketOption = None,
     passphrase_file: PassphraseOption = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for each answer.")] = 20,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Make the access journal of the period: FILE.pdf or FILE.csv.")
+    ] = None,
+    language: Annotated[str | None, typer.Option("--language", help="uk or en; the configured one without it.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask one node or all for their journals, and prove that nothing in them was changed."""
-    desk, clock = load_desk(config), SystemClock()
+    desk, clock = in_language(load_desk(config), language), SystemClock()
+    if report is not None:
+        form_of(report)
     query = audit_query(desk, clock, start, end, person, action, camera, number)
     memory = memory_of(desk)
     asked = _nodes(desk, clock, memory, nodes or [], every=every)
     asker = Asker(desk, clock, memory, socket, passphrase_file, Patience(first_s=timeout_s, idle_s=timeout_s))
     # Whoever asks only whether all is in order is not shown a hundred thousand lines.
-    keep = not verify or query != AuditQuery()
-    with Progress(progress_console(), clock, texts(desk.language)) as told:
-        answers = gather(asked, query, asker, memory, whole=verify, keep=keep, heard=told.heard)
+    keep = not verify or query != AuditQuery() or report is not None
+    witnesses = believed(desk)
+    seen = cosigned(desk, witnesses, None if socket else broker_settings(desk, "audit"), clock)
+    with ended_by_hand(), Progress(progress_console(), clock, texts(desk.language)) as told:
+        answers = gather(
+            asked,
+            query,
+            asker,
+            memory,
+            whole=verify,
+            keep=keep,
+            heard=told.heard,
+            witnesses=witnesses,
+            cosigned=seen,
+        )
+    if report is not None:
+        save(access_report(answers, query, desk.zone, desk.language, clock.utc_us()), report)
     if as_json:
         for answer in answers:
             say_json(answer_json(answer))
     else:
-        show(console(), desk, answers, whole=verify)
+        show(console(), desk, answers, whole=verify, entries=report is None)
     raise typer.Exit(exit_code(answers))
+
+
+def in_language(desk: Desk, language: str | None) -> Desk:
+    match language:
+        case None:
+            return desk
+        case "uk" | "en":
+            return desk.model_copy(update={"language": language})
+    raise UsageError("--language: uk or en")
 
 
 def audit_query(
@@ -102,6 +136,15 @@ def audit_query(
         )
     except ValidationError as error:
         raise UsageError(mistakes(error)) from error
+
+
+@contextlib.contextmanager
+def ended_by_hand() -> Iterator[None]:
+    """Ctrl-C: what was proved so far is kept, the rest is not asked any more."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 class Asker:
@@ -171,10 +214,10 @@ def exit_code(answers: Sequence[NodeAnswer]) -> int:
     return min(codes, default=0)
 
 
-def show(screen: Console, desk: Desk, answers: Sequence[NodeAnswer], *, whole: bool) -> None:
-    """The entries of all nodes by time, then a line for each node."""
+def show(screen: Console, desk: Desk, answers: Sequence[NodeAnswer], *, whole: bool, entries: bool = True) -> None:
+    """The `entries` of all nodes by time, then a line for each node."""
     words, several = texts(desk.language), len(answers) > 1
-    if any(answer.entries for answer in answers):
+    if entries and any(answer.entries for answer in answers):
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in (words.time, *((words.node,) if several else ()), *words.journal_columns):
             table.add_column(heading, overflow="fold")
@@ -185,10 +228,26 @@ def show(screen: Console, desk: Desk, answers: Sequence[NodeAnswer], *, whole: b
     for answer in answers:
         if answer.trouble is None:
             size = answer.checkpoint.size if answer.checkpoint else 0
-            line = Text(f"✓ {answer.node}: {sound(answer.verdict, size, desk.language, whole=whole)}", "green")
+            said = sound(answer.verdict, size, desk.language, whole=whole)
+            line = Text(f"✓ {answer.node}: {said}{witnessed(answer, desk)}", "green")
         else:
             line = Text(f"✗ {answer.node}: {answer.trouble.said(desk.language)}", "bold red")
         screen.print(line, soft_wrap=True)
+
+
+def witnessed(answer: NodeAnswer, desk: Desk) -> str:
+    """How far and by whom, where this desk believes any witness."""
+    told = [
+        texts(desk.language).witnessed.format(
+            size=seen.checkpoint.size,
+            who=printable(seen.by.witness.name, 80),
+            when=spoken(seen.by.time_s * US, desk.zone),
+        )
+        for seen in answer.witnessed
+    ]
+    if not told and (desk.witnesses or desk.witness):
+        told = [texts(desk.language).unwitnessed]
+    return "".join(f"; {one}" for one in told)
 
 
 def in_time(answers: Sequence[NodeAnswer]) -> list[tuple[str, JournalEntry | BadLine]]:
@@ -212,6 +271,15 @@ def answer_json(answer: NodeAnswer) -> dict[str, Any]:
         "trouble": told and {"kind": told.kind, "uk": told.uk, "en": told.en},
         "size": checkpoint and checkpoint.size,
         "checkpoint": answer.note and str(answer.note),
+        "witnessed": [
+            {
+                "witness": seen.by.witness.name,
+                "time_s": seen.by.time_s,
+                "size": seen.checkpoint.size,
+                "verdict": seen.verdict,
+            }
+            for seen in answer.witnessed
+        ],
         "entries": [_entry_json(index, entry) for index, entry in answer.entries],
     }
 

@@ -28,6 +28,8 @@ class TroubleKind(StrEnum):
     SHORTENED = "shortened"
     REWRITTEN = "rewritten"
     FORKED = "forked"
+    CONTRADICTED = "contradicted"
+    """Another journal than a witness has cosigned: the node's key alone can't hide that."""
 
     @property
     def tampering(self) -> bool:
@@ -43,6 +45,7 @@ _TAMPERING = frozenset(
         TroubleKind.SHORTENED,
         TroubleKind.REWRITTEN,
         TroubleKind.FORKED,
+        TroubleKind.CONTRADICTED,
     }
 )
 
@@ -93,6 +96,12 @@ _WHAT: Mapping[TroubleKind, tuple[str, str]] = {
     TroubleKind.FORKED: (
         "ЖУРНАЛ РОЗДВОЄНО: ключем вузла підписано дві різні історії з {kept} записів",
         "THE JOURNAL WAS FORKED: the node's key has signed two different histories of {kept} entries",
+    ),
+    TroubleKind.CONTRADICTED: (
+        "ЖУРНАЛ НЕ ТОЙ, ЩО ЙОГО БАЧИВ СВІДОК: {why} засвідчив {kept} записів, тепер їх {size}, і вони не продовжують"
+        " засвідчених. Ключ вузла вкрадено, або журнал підмінено",
+        "THE JOURNAL IS NOT THE ONE THAT A WITNESS SAW: {why} cosigned {kept} entries, now there are {size} that do"
+        " not continue them. The node's key was stolen, or the journal replaced",
     ),
 }
 _NEXT = (

@@ -15,6 +15,8 @@ from typing import Any
 
 from edge_agent.clock import US
 from edge_agent.model import AlarmPhase
+from edge_agent.uplink.alarm_pictures import SEALED
+from edge_agent.uplink.incident_payloads import IncidentMessage, IncidentState, RegisterMessage
 from edge_agent.uplink.payloads import (
     MAX_CAMERAS,
     AlarmMessage,
@@ -90,6 +92,10 @@ class AlarmView:
     told: AnyAlarm
     """The message that tells best what happened: the latest before the end."""
     last: AnyAlarm
+    handled: IncidentState | None = None
+    """What people made of it."""
+    handled_us: int = 0
+    """When the node said so."""
 
     @property
     def ended(self) -> bool:
@@ -97,7 +103,9 @@ class AlarmView:
 
     @property
     def seconds(self) -> float:
-        return max(0.0, (self.last.at_us - self.last.started_us) / US)
+        """For how long it is known to have gone on."""
+        until_us = self.last.at_us if self.last.seen_us is None else self.last.seen_us
+        return max(0.0, (until_us - self.last.started_us) / US)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,8 @@ class Board:
     """By site, node and alarm id."""
     seen: Mapping[tuple[str, str, str], None] = field(default_factory=lambda: MappingProxyType({}))
     """Sites, nodes and ids of alarm messages, oldest first."""
+    waiting: Mapping[NodeKey, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Alarms of the last 24 hours that nobody has acknowledged, as each node last said."""
     malformed: int = 0
     over_limit: int = 0
 
@@ -118,7 +128,7 @@ class Event:
     """What a message meant, for lines and scripts; `fields` are ready for JSON."""
 
     kind: str
-    """`status`, `health`, `camera`, `mode`, `alarm`, `picture`, `malformed`, `stale`, `fresh`."""
+    """`status`, `health`, `camera`, `mode`, `alarm`, `incident`, `picture`, `malformed`, `stale`, `fresh`."""
     site: str = ""
     node: str = ""
     fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -151,6 +161,10 @@ def apply(board: Board, topic: str, payload: bytes, *, retained: bool, now_us: i
                 return _camera_alarm(board, address, decode(AlarmMessage, payload))
             case TopicKind.NODE_ALARM:
                 return _alarm(board, address, decode(NodeAlarmMessage, payload))
+            case TopicKind.INCIDENT:
+                return _incident(board, address, decode(IncidentMessage, payload))
+            case TopicKind.INCIDENTS:
+                return _register(board, address, decode(RegisterMessage, payload))
             case TopicKind.PICTURE:
                 return board, (_picture(address, payload),)
             case _:
@@ -276,10 +290,73 @@ def _alarm(board: Board, address: Address, message: AnyAlarm) -> Step:
     key = (message.site, message.node, message.alarm_id)
     known = board.alarms.get(key)
     alarm = _joined(known, message)
+    if known is not None:
+        alarm = dataclasses.replace(alarm, handled=known.handled, handled_us=known.handled_us)
     alarms = _bounded({**board.alarms, key: alarm}, MAX_ALARMS)
     board = dataclasses.replace(board, alarms=alarms, seen=_bounded({**board.seen, id_: None}, MAX_SEEN_IDS))
     news = known is None or alarm.ended != known.ended
     return board, (_event("alarm", address, message.model_dump(mode="json"), news=news),)
+
+
+def _incident(board: Board, address: Address, message: IncidentMessage) -> Step:
+    if (message.site, message.node) != (address.site, address.node):
+        raise ValueError("IncidentMessage: it speaks of another node than its topic")
+    board, event = _handled(board, address, message.incident, message.at_us)
+    return board, (event,) if event else ()
+
+
+def _register(board: Board, address: Address, message: RegisterMessage) -> Step:
+    """What somebody who was away has missed."""
+    if (message.site, message.node) != (address.site, address.node):
+        raise ValueError("RegisterMessage: it speaks of another node than its topic")
+    events = []
+    for incident in message.incidents:
+        board, event = _handled(board, address, incident, message.at_us)
+        if event is not None:
+            events.append(event)
+    waiting = {**board.waiting, (address.site, address.node): message.waiting}
+    return dataclasses.replace(board, waiting=_bounded(waiting, MAX_NODES)), events
+
+
+def _handled(board: Board, address: Address, incident: IncidentState, at_us: int) -> tuple[Board, Event | None]:
+    """The board with what a node's register says of an alarm; no event where that was known."""
+    key = (address.site, address.node, incident.alarm_id)
+    known = board.alarms.get(key)
+    if known is not None and (known.handled_us > at_us or known.handled == incident):
+        return board, None
+    told = _told(address, incident)
+    view = AlarmView(told, told) if known is None or (told.phase is AlarmPhase.END and not known.ended) else known
+    if known is None:
+        news = incident.acknowledged is None and incident.false_alarm is None
+    else:
+        news = known.ended != view.ended or _marks(known.handled) != _marks(incident)
+    view = dataclasses.replace(view, told=known.told if known else told, handled=incident, handled_us=at_us)
+    board = dataclasses.replace(board, alarms=_bounded({**board.alarms, key: view}, MAX_ALARMS))
+    return board, _event("incident", address, incident.model_dump(mode="json"), news=news)
+
+
+def _marks(incident: IncidentState | None) -> tuple[object, ...]:
+    """What people see at once."""
+    if incident is None:
+        return (None, None, 0, (), ())
+    return incident.acknowledged, incident.false_alarm, incident.comments, incident.holds, incident.releases
+
+
+def _told(address: Address, incident: IncidentState) -> AnyAlarm:
+    """The register's word as the message that was missed."""
+    ended = incident.ended_us is not None
+    return AnyAlarm(
+        at_us=incident.seen_us if incident.ended_us is None else incident.ended_us,
+        message_id=f"{incident.alarm_id}.register",
+        alarm_id=incident.alarm_id,
+        site=address.site,
+        node=address.node,
+        phase=AlarmPhase.END if ended else AlarmPhase.UPDATE,
+        started_us=incident.started_us,
+        cut=incident.cut,
+        merged=incident.merged,
+        text=incident.text,
+    )
 
 
 def _joined(known: AlarmView | None, message: AnyAlarm) -> AlarmView:
@@ -296,9 +373,10 @@ def _joined(known: AlarmView | None, message: AnyAlarm) -> AlarmView:
 def _picture(address: Address, payload: bytes) -> Event:
     if len(payload) > MAX_PICTURE_BYTES:
         raise ValueError(f"picture: {len(payload)} bytes, more than the {MAX_PICTURE_BYTES} that are read")
-    if not payload.startswith(_JPEG):
-        raise ValueError("picture: not a JPEG")
-    told = {"camera": address.camera, "alarm_id": address.alarm_id, "bytes": len(payload)}
+    sealed = payload.startswith(SEALED)
+    if not sealed and not payload.startswith(_JPEG):
+        raise ValueError("picture: not a JPEG, nor a sealed one")
+    told = {"camera": address.camera, "alarm_id": address.alarm_id, "bytes": len(payload), "sealed": sealed}
     return dataclasses.replace(_event("picture", address, told, news=False), picture=payload)
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from edge_agent import __version__
 from edge_agent.clock import Clock, SystemClock
+from edge_agent.desk import incident_cli
 from edge_agent.desk.audit_cli import audit_command
 from edge_agent.desk.client import Patience
 from edge_agent.desk.hold_cli import hold_app
@@ -39,6 +40,7 @@ from edge_agent.desk.pictures import Pictures
 from edge_agent.desk.roster_cli import roster_app
 from edge_agent.desk.rows import Wording
 from edge_agent.desk.screen import health_screen
+from edge_agent.desk.search_cli import search
 from edge_agent.desk.settings import (
     DEFAULT_CONFIG,
     Desk,
@@ -47,6 +49,7 @@ from edge_agent.desk.settings import (
     identities_of,
     load_desk,
     node_named,
+    openers_of,
     signer,
     unlock,
     unlock_identities,
@@ -54,6 +57,7 @@ from edge_agent.desk.settings import (
 from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.desk.texts import Texts, texts
 from edge_agent.desk.watch import JsonView, LineView, LiveView, View, Watch
+from edge_agent.desk.witness_cli import witness_app
 from edge_agent.errors import EdgeError, UsageError
 from edge_agent.terminal import JsonOption, app_of, console, run_app
 from edge_agent.trust.age import open_file
@@ -69,6 +73,11 @@ app.add_typer(keys_app)
 app.add_typer(hold_app)
 app.add_typer(order_app)
 app.add_typer(roster_app)
+app.command("search")(search)
+app.add_typer(incident_cli.incident_app)
+for _command in (incident_cli.ack, incident_cli.comment, incident_cli.false, incident_cli.incidents):
+    app.command()(_command)
+app.add_typer(witness_app)
 app.command("mode")(mode)
 app.command("audit")(audit_command)
 
@@ -199,6 +208,7 @@ def _watch(
     pictures: Annotated[
         Path | None, typer.Option(help="Save the alarms' pictures into this folder, the newest 500.")
     ] = None,
+    passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show all nodes and the last alarms, live; one line an event where there is no terminal."""
@@ -212,8 +222,9 @@ def _watch(
         view = LiveView(screen, wording, settings.where)
     else:
         view = LineView(wording, settings.where)
+    folder = Pictures(pictures, identities=openers_of(desk, passphrase_file)) if pictures else None
     try:
-        watch = Watch(settings, SystemClock(), view, wording, site, Pictures(pictures) if pictures else None)
+        watch = Watch(settings, SystemClock(), view, wording, site, folder)
     except ValueError as error:
         raise UsageError(str(error)) from error
     # The terminal must be given back in order, whoever ends the watch.

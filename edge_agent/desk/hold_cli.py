@@ -16,12 +16,13 @@ from edge_agent.desk.client import Patience
 from edge_agent.desk.options import ConfigOption, NodeArgument, PassphraseOption, SocketOption, TimeoutOption
 from edge_agent.desk.order_cli import OrderFileOption, read_order
 from edge_agent.desk.output import final_json, in_language, raise_unless_done, say_json
-from edge_agent.desk.settings import DEFAULT_CONFIG, load_desk, node_named
+from edge_agent.desk.settings import DEFAULT_CONFIG, Desk, load_desk, node_named
 from edge_agent.desk.talk import Request, Talk, mistakes
 from edge_agent.errors import UsageError
 from edge_agent.holds_screen import show_holds
 from edge_agent.terminal import JsonOption, app_of, console
-from edge_agent.trust.command import HoldArgs, HoldEndArgs, HoldsArgs
+from edge_agent.trust.command import CommandArgs, HoldArgs, HoldEndArgs, HoldsArgs
+from edge_agent.uplink.payloads import Reply
 from edge_agent.when import parse_duration, parse_when
 
 hold_app = app_of("hold", "Recordings that nothing deletes, by order, until the order to let them go.")
@@ -125,6 +126,21 @@ def _ask(
     timeout_s: float,
     as_json: bool,
 ) -> None:
+    desk, reply = asked(node, args, config, socket, passphrase_file, timeout_s, as_json)
+    if not as_json:
+        show_holds(console(), reply.result, desk.language, desk.zone)
+
+
+def asked(
+    node: str,
+    args: CommandArgs,
+    config: Path,
+    socket: Path | None,
+    passphrase_file: Path | None,
+    timeout_s: float,
+    as_json: bool,
+) -> tuple[Desk, Reply]:
+    """Ask a node and tell its words, or with `as_json` its whole answer; EdgeError unless it did what was asked."""
     desk, clock = load_desk(config), SystemClock()
     request = Request.signed(desk, clock, node_named(node, desk.site), args, passphrase_file)
     talk = Talk(desk, clock, socket, Patience(first_s=timeout_s, idle_s=timeout_s), config)
@@ -134,7 +150,7 @@ def _ask(
     raise_unless_done(reply, talk.texts)
     if not as_json:
         console().print(in_language(reply.words, talk.texts), markup=False, soft_wrap=True)
-        show_holds(console(), reply.result, desk.language, desk.zone)
+    return desk, reply
 
 
 def hold_interval(
@@ -159,7 +175,7 @@ def hold_args(
     reason: str,
     order_file: Path | None = None,
 ) -> HoldArgs:
-    with _told_mistakes():
+    with told_mistakes():
         return HoldArgs(
             cameras=tuple(cameras),
             start_us=start_us,
@@ -172,18 +188,19 @@ def hold_args(
 
 
 def hold_end_args(hold: str, order: str, ordered_by: str, reason: str, order_file: Path | None = None) -> HoldEndArgs:
-    with _told_mistakes():
+    with told_mistakes():
         signed = read_order(order_file)
         return HoldEndArgs(hold_id=hold, order_number=order, ordered_by=ordered_by, reason=reason, order=signed)
 
 
 def holds_args(hold: str | None) -> HoldsArgs:
-    with _told_mistakes():
+    with told_mistakes():
         return HoldsArgs(hold_id=hold)
 
 
 @contextmanager
-def _told_mistakes() -> Iterator[None]:
+def told_mistakes() -> Iterator[None]:
+    """What the arguments of a command lack, as UsageError."""
     try:
         yield
     except ValidationError as error:

@@ -17,7 +17,7 @@ from edge_agent.desk.settings import Desk
 from edge_agent.errors import ConfigError
 from edge_agent.files import fsync_folder, replace_durably
 from edge_agent.trust.age_keys import BadKeyError
-from edge_agent.trust.checkpoint import Checkpoint, open_checkpoint, origin_of
+from edge_agent.trust.checkpoint import Checkpoint, open_checkpoint, origin_of, parse_checkpoint
 from edge_agent.trust.keys import PublicKey
 from edge_agent.trust.note import MAX_NOTE_BYTES, BadNoteError, Note, NoteKey, parse_note, parse_note_key
 from edge_agent.uplink.topics import Topics
@@ -63,13 +63,20 @@ class Memory:
         """The newest that was verified; None before the first.  ConfigError when the file holds something else."""
         key, path = self.key(node), self.checkpoint_path(node)
         content = self._read(path)
-        if content is None or key is None:
+        if content is None:
             return None
         try:
             note = parse_note(content)
-            return note, open_checkpoint(note, key)
+            # It was verified when it was kept.  Under a key that the node had before, it still binds the node.
+            signed = key is not None and any(one.is_by(key) for one in note.signatures)
+            checkpoint = open_checkpoint(note, key) if key and signed else parse_checkpoint(note.text)
         except BadNoteError as error:
-            raise ConfigError(f"{path}: {error}; when the node's key was replaced, set this file aside") from error
+            raise ConfigError(f"{path} is damaged: {error}; set the file aside, and see what became of it") from error
+        if checkpoint.origin != _origin(node):
+            raise ConfigError(
+                f"{path} is a checkpoint of {checkpoint.origin[:80]}, not of {_origin(node)}: set it aside"
+            )
+        return note, checkpoint
 
     def keep(self, node: Topics, note: Note, checkpoint: Checkpoint) -> None:
         """A checkpoint that was verified to continue the one kept; never goes back to a shorter one."""
@@ -89,7 +96,9 @@ class Memory:
 
     def nodes(self) -> list[Topics]:
         """Those that are remembered or whose key was given."""
-        named = {(path.parent.name, path.stem) for path in self._folder.glob(f"*/*{_KEY}")}
+        named = {
+            (path.parent.name, path.stem) for end in (_KEY, _CHECKPOINT) for path in self._folder.glob(f"*/*{end}")
+        }
         named |= {(site, node) for _, site, node in (name.split("/") for name in self._given)}
         found = []
         for site, node in sorted(named):

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.errors import ArchiveError
+from edge_agent.trust.age import Identity, NoIdentityError
+from edge_agent.uplink.alarm_pictures import SEALED, moment_of, open_sealed
 
 MAX_FILES = 500
 MAX_BYTES = 200_000_000
 
-_NAME = re.compile(r"[a-z0-9_-]+\.[a-z0-9_-]+\.[a-z0-9_-]+\.[A-Za-z0-9_-]+\.jpg")
+_NAME = re.compile(r"[a-z0-9_-]+\.[a-z0-9_-]+\.[a-z0-9_-]+\.[A-Za-z0-9_-]+(\.[a-z0-9]{1,8})?\.jpg(\.age)?")
+_JPEG = b"\xff\xd8\xff"
 """What this folder's own files are called; nothing else in it is ever deleted."""
 
 
 class Pictures:
     """Keeps the newest pictures in `folder`, which is made with mode 0700; ArchiveError when it can't be used."""
 
-    def __init__(self, folder: Path, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_files: int = MAX_FILES,
+        max_bytes: int = MAX_BYTES,
+        identities: Sequence[Identity] = (),
+    ) -> None:
+        """`identities` open sealed pictures; one that they don't open is kept sealed."""
         self._folder, self._max_files, self._max_bytes = folder, max_files, max_bytes
+        self._identities = identities
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             found = [(path.stat(), path.name) for path in folder.iterdir() if _NAME.fullmatch(path.name)]
@@ -30,8 +43,9 @@ class Pictures:
         self._sizes = {name: stat.st_size for stat, name in sorted(found, key=lambda entry: entry[0].st_mtime_ns)}
 
     def save(self, site: str, node: str, camera: str, alarm_id: str, picture: bytes) -> Path:
-        """Put one picture in the place of an earlier one of the same alarm; the oldest go when there are too many."""
-        name = f"{site}.{node}.{camera}.{alarm_id}.jpg"
+        """Put one picture in the place of an earlier one of the same moment; the oldest go when there are too many."""
+        picture, ending = self._opened(picture, alarm_id)
+        name = f"{site}.{node}.{camera}.{alarm_id}{ending}"
         if not _NAME.fullmatch(name):
             raise ValueError(f"no name for a picture: {name[:80]!r}")
         path = self._folder / name
@@ -49,6 +63,19 @@ class Pictures:
         self._sizes[name] = len(picture)
         self._prune()
         return path
+
+    def _opened(self, picture: bytes, alarm_id: str) -> tuple[bytes, str]:
+        """A sealed one as far as it can be, and how its file's name ends."""
+        if picture.startswith(SEALED):
+            try:
+                opened = open_sealed(picture, self._identities)
+            except NoIdentityError:
+                return picture, f".{hashlib.sha256(picture).hexdigest()[:8]}.jpg.age"
+            if not opened.startswith(_JPEG):
+                raise ArchiveError("a sealed picture that is no JPEG")
+            picture = opened
+        moment = moment_of(picture, alarm_id)
+        return picture, f".{moment}.jpg" if moment else ".jpg"
 
     def _prune(self) -> None:
         while len(self._sizes) > self._max_files or sum(self._sizes.values()) > self._max_bytes:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 from zoneinfo import ZoneInfo
 
+from edge_agent.clock import US
 from edge_agent.desk.board import AlarmView, Board, Event, NodeView, printable
 from edge_agent.desk.texts import Texts
 from edge_agent.model import CameraFault, CameraState, Severity
 from edge_agent.trust.journal import BadLine, JournalEntry
+from edge_agent.uplink.incident_payloads import IncidentState
 from edge_agent.uplink.payloads import PROMISE_ALARM, AlarmMessage, CameraReport, Health, Kept, ModeReport, NodeState
 from edge_agent.when import from_us, spoken
 
@@ -184,9 +186,18 @@ class Wording:
         words = printable(getattr(health.promise.text, self.texts.language), 500)
         return words, Level.GOOD if health.promise.breaks_us is None else Level.WARNING
 
+    def visits(self, health: Health, now_us: int) -> list[str]:
+        """Who is at the node."""
+        return [
+            self.texts.visit.format(
+                who=printable(visit.who, 100), since=self.moment(visit.since_us, now_us), why=printable(visit.why, 200)
+            )
+            for visit in health.visits
+        ]
+
     def alarms(self, board: Board, count: int) -> list[AlarmRow]:
         """The newest first."""
-        newest = list(board.alarms.values())[::-1][:count]
+        newest = sorted(board.alarms.values(), key=lambda view: view.last.started_us)[::-1][:count]
         return [self.alarm(view) for view in newest]
 
     def alarm(self, view: AlarmView) -> AlarmRow:
@@ -195,13 +206,28 @@ class Wording:
         severity = view.last.severity if isinstance(view.last, AlarmMessage) else Severity.WARNING
         mark = "‼ " if severity is Severity.CRITICAL else ""
         level = Level.WARNING if severity.rank < Severity.WARNING.rank else Level.BAD
+        level = Level.GOOD if view.ended else level
+        marks = self.marks(view.handled) if view.handled else []
+        if marks:
+            state, level = f"{state} · {', '.join(marks)}", Level.GOOD
         return AlarmRow(
             self.clock(view.last.started_us),
             f"{view.last.site}/{view.last.node}",
             mark + printable(getattr(view.told.text, texts.language), 200),
             state,
-            Level.GOOD if view.ended else level,
+            level,
         )
+
+    def marks(self, incident: IncidentState) -> list[str]:
+        """What people made of an alarm, in a few words each."""
+        texts, found = self.texts, []
+        if incident.false_alarm:
+            found.append(texts.false_by.format(who=printable(incident.false_alarm.who, 40)))
+        elif incident.acknowledged:
+            found.append(texts.acknowledged_by.format(who=printable(incident.acknowledged.who, 40)))
+        if incident.last_comment:
+            found.append(f"«{printable(incident.last_comment.text, 60)}»")
+        return found
 
     def line(self, event: Event) -> str | None:
         """An event as a line for people; None for what is no news."""
@@ -218,6 +244,8 @@ class Wording:
                 )
             case "alarm" | "mode":
                 return f"{place} {printable(fields['text'][texts.language], 200)}"
+            case "incident":
+                return f"{place} {self._incident(IncidentState.model_validate(fields))}"
             case "stale":
                 return f"{place} {texts.stale_line.format(age=texts.duration(fields['silent_s']))}"
             case "fresh":
@@ -230,12 +258,21 @@ class Wording:
         """What went wrong with the messages themselves; nothing when all is well."""
         texts = self.texts
         told = (
+            (texts.waiting, sum(board.waiting.values())),
             (texts.malformed, board.malformed),
             (texts.over_limit, board.over_limit),
             (texts.dropped, dropped),
             (texts.pictures_failed, pictures_failed),
         )
         return [words.format(count=count) for words, count in told if count]
+
+    def _incident(self, incident: IncidentState) -> str:
+        """One line of what somebody missed or of what somebody did."""
+        began, until_us = self.clock(incident.started_us), incident.ended_us
+        age = self.texts.duration(((until_us or 0) - incident.started_us) / US)
+        state = self.texts.going_on if until_us is None else self.texts.lasted.format(age=age)
+        words = printable(getattr(incident.text, self.texts.language), 200)
+        return f"{began} {words} · " + ", ".join([state, *self.marks(incident)])
 
     def _node_state(self, view: NodeView, now_us: int) -> tuple[Level, str]:
         if view.stale(now_us):
@@ -266,7 +303,7 @@ def journal_row(texts: Texts, zone: ZoneInfo, entry: JournalEntry | BadLine) -> 
     camera = entry.args.get("camera")
     what = " ".join(str(part) for part in (entry.action or entry.kind, camera) if part)
     said = entry.reason if entry.count == 1 else f"{entry.reason} (×{entry.count})"
-    return time, printable(entry.who, 200), printable(what, 80), str(entry.outcome), printable(said, 500)
+    return time, printable(entry.who, 200), printable(what, 80), texts.outcomes[entry.outcome], printable(said, 500)
 
 
 def _strained(health: Health) -> bool:

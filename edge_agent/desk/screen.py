@@ -134,6 +134,7 @@ def health_screen(wording: Wording, node: Topics, health: Health, now_us: int) -
     troubles = [
         Text(printable(getattr(trouble.text, texts.language), 500), _STYLES[Level.BAD]) for trouble in health.troubles
     ]
+    troubles += [Text(line, _STYLES[Level.WARNING]) for line in wording.visits(health, now_us)]
     promise = wording.promise(health)
     if promise is not None:
         troubles.append(Text(promise[0], _STYLES[promise[1]]))

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from edge_agent.config import Language, Mqtt, Slug, ZoneName
+from edge_agent.config import Language, Mqtt, Slug, ZoneName, witness_key
 from edge_agent.errors import ConfigError, UsageError
 from edge_agent.toml_file import PathSection, load_toml, read_secret, resolve_path
 from edge_agent.trust.age_keys import Identity, parse_identities, read_secret_file
@@ -40,6 +40,17 @@ ANSWER_SESSION_S = 900
 """An answer that comes while the connection is broken is kept by the broker for so long."""
 
 
+class WitnessSection(PathSection):
+    """Of a desk that cosigns nodes' checkpoints."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s+]+$")]
+    """Of the key, as all who check a cosignature will read it."""
+    key_file: str
+    """Ed25519, mode 0600, without a passphrase: a witness works alone."""
+    path: str
+    """The folder of what was cosigned."""
+
+
 class Desk(PathSection):
     """The whole file; each command asks for what it needs of it."""
 
@@ -51,6 +62,9 @@ class Desk(PathSection):
     """Of nodes whose key was compared by people; those of others are believed as they first come."""
     state_dir: str = "~/.local/state/edge-desk"
     """Where the desk remembers nodes' keys and checkpoints."""
+    witnesses: tuple[Annotated[str, AfterValidator(witness_key)], ...] = Field((), max_length=64)
+    """Verifier keys of witnesses whose word counts in an audit."""
+    witness: WitnessSection | None = None
     site: Slug | None = None
     language: Language = "uk"
     timezone: ZoneName = "Europe/Kyiv"
@@ -68,7 +82,8 @@ class Desk(PathSection):
     def resolved(self, folder: Path) -> Any:
         """With absolute paths, those of its `[mqtt]` included."""
         changed = super().resolved(folder).model_copy(update={"state_dir": resolve_path(self.state_dir, folder)})
-        return changed.model_copy(update={"mqtt": self.mqtt.resolved(folder)}) if self.mqtt else changed
+        parts = {name: part.resolved(folder) for name in ("mqtt", "witness") if (part := getattr(self, name))}
+        return changed.model_copy(update=parts)
 
 
 def load_desk(path: Path) -> Desk:
@@ -135,6 +150,16 @@ def identities_of(desk: Desk, passphrase_file: Path | None = None) -> list[Ident
     if desk.identity_file is None:
         raise ConfigError("the desk's configuration names no age key: add identity_file, or say --identity FILE")
     return unlock_identities(Path(desk.identity_file), passphrase_file)
+
+
+def openers_of(desk: Desk, passphrase_file: Path | None) -> list[Identity]:
+    """Who opens what comes by itself: nobody where there is no age key, or nobody to unlock it."""
+    if desk.identity_file is None:
+        return []
+    locked = read_secret_file(Path(desk.identity_file)).startswith(MAGIC)
+    if locked and passphrase_file is None and not sys.stdin.isatty():
+        return []
+    return identities_of(desk, passphrase_file)
 
 
 def unlock_identities(path: Path, passphrase_file: Path | None) -> list[Identity]:

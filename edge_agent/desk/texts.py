@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_agent.config import Language
 from edge_agent.model import CameraFault, CameraState
+from edge_agent.trust.journal import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class Texts:
     fresh_line: str
     going_on: str
     lasted: str
+    acknowledged_by: str
+    false_by: str
+    waiting: str
     hidden: str
     malformed: str
     over_limit: str
@@ -72,6 +76,7 @@ class Texts:
     silent: str
     none: str
     of: str
+    visit: str
     units: tuple[str, str, str, str]
     """Day, hour, minute, second."""
     mbit: str
@@ -79,6 +84,9 @@ class Texts:
     """MB, GB, TB and bytes."""
     journal_columns: tuple[str, str, str, str]
     """Who, action, outcome, reason."""
+    witnessed: str
+    unwitnessed: str
+    outcomes: Mapping[Outcome, str]
     unreadable: str
     reading_journals: str
     camera_states: Mapping[CameraState, str]
@@ -136,6 +144,9 @@ _UK = Texts(
     fresh_line="знову повідомляє про стан",
     going_on="триває",
     lasted="тривало {age}",
+    acknowledged_by="✓ {who}",
+    false_by="хибна: {who}",
+    waiting="тривог за добу не підтверджено: {count}",
     hidden="… і ще {count}",
     malformed="незрозумілих повідомлень: {count}",
     over_limit="понад межу не показано: {count}",
@@ -164,16 +175,25 @@ _UK = Texts(
     silent="тихих тривог",
     none="–",
     of="з",
+    visit="на вузлі {who} від {since}: {why}",
     units=("д", "год", "хв", "с"),
     mbit="Мбіт/с",
     sizes=("МБ", "ГБ", "ТБ", "Б"),
     journal_columns=("хто", "дія", "наслідок", "підстава"),
+    witnessed="перші {size} засвідчив {who} {when}",
+    unwitnessed="свідки його не засвідчили",
+    outcomes={
+        Outcome.ACCEPTED: "дозволено",
+        Outcome.REFUSED: "відмовлено",
+        Outcome.DONE: "виконано",
+        Outcome.FAILED: "не вдалося",
+    },
     unreadable="не розібрати",
     reading_journals="Прочитано {count} записів з {of} (вузлів: {nodes})",
     camera_states={
         CameraState.CONNECTING: "з'єднується",
         CameraState.RECORDING: "записує",
-        CameraState.RESTING: "за режимом без запису",
+        CameraState.RESTING: "без запису",
         CameraState.LOST: "втрачено",
     },
     faults={
@@ -220,6 +240,9 @@ _EN = Texts(
     fresh_line="tells its health again",
     going_on="going on",
     lasted="lasted {age}",
+    acknowledged_by="✓ {who}",
+    false_by="false: {who}",
+    waiting="alarms of the last 24 hours that nobody acknowledged: {count}",
     hidden="… and {count} more",
     malformed="messages not understood: {count}",
     over_limit="beyond the limit, not shown: {count}",
@@ -248,16 +271,20 @@ _EN = Texts(
     silent="silent alarms",
     none="–",
     of="of",
+    visit="at the node {who} since {since}: {why}",
     units=("d", "h", "min", "s"),
     mbit="Mbit/s",
     sizes=("MB", "GB", "TB", "B"),
     journal_columns=("who", "action", "outcome", "reason"),
+    witnessed="the first {size} were witnessed by {who} on {when}",
+    unwitnessed="no witness has seen it",
+    outcomes={outcome: str(outcome) for outcome in Outcome},
     unreadable="unreadable",
     reading_journals="Read {count} of {of} entries ({nodes} nodes)",
     camera_states={
         CameraState.CONNECTING: "connecting",
         CameraState.RECORDING: "recording",
-        CameraState.RESTING: "not recorded in its mode",
+        CameraState.RESTING: "not recorded",
         CameraState.LOST: "lost",
     },
     faults={

@@ -34,6 +34,8 @@ KINDS = (
     TopicKind.MODE,
     TopicKind.ALARM,
     TopicKind.NODE_ALARM,
+    TopicKind.INCIDENT,
+    TopicKind.INCIDENTS,
 )
 
 

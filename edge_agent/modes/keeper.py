@@ -63,7 +63,9 @@ class ModeKeeper:
         before, now = group[0].before, group[0].now
         override, cameras = now.override, _cameras(group)
         by = f"set by {override.who}" if override else "by the programme"
-        _log.info("mode %s, %s: %s", now.mode.mode_id, by, ", ".join(cameras) or "the node")
+        places = [*(["the node"] if any(change.camera is None for change in group) else []), *cameras]
+        reason = f"{before} to {now.mode.mode_id} {by}, {', '.join(places)}"
+        _log.info("mode %s", reason)
         args = {
             "before": before,
             "mode": now.mode.mode_id,
@@ -77,7 +79,7 @@ class ModeKeeper:
             Outcome.DONE,
             who=override.who if override else "",
             person_id=override.person_id if override else None,
-            reason=by + (f": {override.reason}" if override and override.reason else ""),
+            reason=reason + (f": {override.reason}" if override and override.reason else ""),
             args=args,
             ref=override.ref if override else "",
         )

@@ -104,14 +104,17 @@ class Modes:
         self.look()
 
     def clear(self, camera: Scope) -> list[Override]:
-        """End a camera's own override; those of the node and of all its cameras without one.  The ones that lasted."""
+        """End a camera's own override; those of the node and of all its cameras without one.  The ones that lasted.
+
+        What was set aside goes, too: it must not come back with a later configuration.
+        """
         now_us = self._clock.utc_us()
-        keys = [camera] if camera is not None else list(self._overrides)
+        keys = [camera] if camera is not None else [str(found["id"]) for found in self._documents.all(OVERRIDES)]
         ended = [self._overrides[key] for key in keys if key in self._overrides]
+        self._sure = range(0)
         for key in keys:
             self._documents.remove(OVERRIDES, key)
             self._overrides.pop(key, None)
-        self._sure = range(0)
         self.look()
         return [one for one in ended if one.lasts(now_us)]
 

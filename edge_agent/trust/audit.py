@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ from edge_agent.trust.journal import BadLine, JournalEntry, parse_line
 from edge_agent.trust.journal_tree import JournalTree
 from edge_agent.trust.merkle import HASH_BYTES, leaf_hash, verify_inclusion
 from edge_agent.trust.note import MAX_NOTE_BYTES, BadNoteError, Note, NoteKey, parse_note, strict_base64
+from edge_agent.trust.witnessed import MAX_WITNESSES, Witnessed, judge_witnessed
 
 TYPE = "edge-audit+jwt"
 MAX_ENTRIES = 100
@@ -139,6 +141,13 @@ class AuditedEntry(_Strict):
         return strict_base64(self.line)
 
 
+class WitnessedNote(_Strict):
+    """A checkpoint that witnesses have cosigned, and the proof that the page's continues it."""
+
+    note: Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
+    consistency: _Path = ()
+
+
 class AuditPage(_Strict):
     """An answer, or a part of one."""
 
@@ -151,6 +160,8 @@ class AuditPage(_Strict):
     entries: Annotated[tuple[AuditedEntry, ...], Field(max_length=MAX_ENTRIES)] = ()
     next: _Index | None = None
     """`after` of the next page; None when this is the last."""
+    witnessed: Annotated[tuple[WitnessedNote, ...], Field(max_length=MAX_WITNESSES)] = ()
+    """For each of the node's witnesses what it cosigned last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +174,16 @@ class Audited:
     verdict: Verdict | None
     """About the checkpoint that was seen last; None where there is none."""
     entries: tuple[tuple[int, JournalEntry | BadLine], ...]
+    witnessed: tuple[Witnessed, ...] = ()
+    """By witnesses that the asker believes."""
 
 
 _pages: TypeAdapter[AuditPage] = TypeAdapter(AuditPage)
 
 
-def answer(tree: JournalTree, note: Note, query: AuditQuery) -> AuditPage:
-    """The page; `note` is the checkpoint over all of `tree`.  IndexError where the tree's files are not its own,
-    ArchiveError where a line is too long to be sent."""
+def answer(tree: JournalTree, note: Note, query: AuditQuery, witnessed: Sequence[Note] = ()) -> AuditPage:
+    """The page; `note` is the checkpoint over all of `tree`, `witnessed` are cosigned ones.  IndexError where the
+    tree's files are not its own, ArchiveError where a line is too long to be sent."""
     size, sieve = tree.count, _Sieve(query)
     found: list[AuditedEntry] = []
     room, following = MAX_PAGE_BYTES, None
@@ -193,7 +206,14 @@ def answer(tree: JournalTree, note: Note, query: AuditQuery) -> AuditPage:
             found.append(entry)
     seen = query.seen if query.seen is not None and query.seen <= size else None
     consistency = _texts(tree.consistency(size, seen)) if seen else ()
-    return AuditPage(query=query, checkpoint=str(note), consistency=consistency, entries=tuple(found), next=following)
+    return AuditPage(
+        query=query,
+        checkpoint=str(note),
+        consistency=consistency,
+        entries=tuple(found),
+        next=following,
+        witnessed=tuple(_witnessed(tree, size, one) for one in witnessed[:MAX_WITNESSES]),
+    )
 
 
 def holds(page: AuditPage) -> bool:
@@ -215,16 +235,27 @@ def sign_page(page: AuditPage, key: Ed25519PrivateKey) -> bytes:
     )
 
 
-def open_page(token: bytes, key: NoteKey, asked: AuditQuery, seen: Checkpoint | None = None) -> Audited:
+def open_page(
+    token: bytes,
+    key: NoteKey,
+    asked: AuditQuery,
+    seen: Checkpoint | None = None,
+    witnesses: Sequence[NoteKey] = (),
+) -> Audited:
     """What a node answered to `asked`, verified: its signature, its checkpoint, each entry's proof, and against the
-    checkpoint that was `seen` last.  BadNoteError when something is not as it says; a `verdict` that is not honest is
-    no error, for it is what an auditor is looking for."""
+    checkpoint that was `seen` last and those that `witnesses` have cosigned.  BadNoteError when something is not as it
+    says; a `verdict` that is not honest is no error, for it is what an auditor is looking for."""
     page = _authentic(token, key)
     if page.query != asked:
         raise BadNoteError("the node answers another question than the one that was asked")
     checkpoint = open_checkpoint(page.checkpoint, key)
     try:
         verdict = None if seen is None else judge(seen, checkpoint, _hashes(page.consistency))
+        witnessed = [
+            found
+            for one in page.witnessed
+            for found in judge_witnessed(parse_note(one.note), _hashes(one.consistency), witnesses, checkpoint)
+        ]
         entries = []
         before = asked.after - 1
         for entry in page.entries:
@@ -238,7 +269,14 @@ def open_page(token: bytes, key: NoteKey, asked: AuditQuery, seen: Checkpoint | 
         raise BadNoteError(f"the answer: {error}") from error
     if page.next is not None and page.next <= before:
         raise BadNoteError("the answer goes in circles")
-    return Audited(page, checkpoint, verdict, tuple(entries))
+    return Audited(page, checkpoint, verdict, tuple(entries), tuple(witnessed))
+
+
+def _witnessed(tree: JournalTree, size: int, note: Note) -> WitnessedNote:
+    """Of a journal that contradicts the note there is no proof: who reads the page sees it."""
+    seen = parse_checkpoint(note.text).size
+    proof = tree.consistency(size, seen) if 0 < seen <= size else []
+    return WitnessedNote(note=str(note), consistency=_texts(proof))
 
 
 def _authentic(token: bytes, key: NoteKey) -> AuditPage:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, NoReturn, get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic.json_schema import models_json_schema
 
 from edge_agent.clock import US
 from edge_agent.errors import RefusedError
@@ -20,6 +21,7 @@ from edge_agent.model import Interval, PersonId
 from edge_agent.trust import jws
 from edge_agent.trust.age_keys import Recipient
 from edge_agent.trust.audit import AuditQuery
+from edge_agent.trust.incident_args import AcknowledgeArgs, HoldId, IncidentArgs, IncidentsArgs
 from edge_agent.trust.jws import MAX_TIME_S, Closed, plain_text
 from edge_agent.trust.keys import PublicKey
 from edge_agent.trust.policy import ALL_CAMERAS, Action, Person
@@ -32,6 +34,9 @@ LEEWAY_S = 60
 MAX_EXPORT_S = 24 * 3600
 """One command takes out at most a day of one camera: about 43 GB at 4 Mb/s, hours of an uplink; more is several
 decisions, each with its own line in the journal."""
+MAX_SEARCH_S = 62 * 86400
+MAX_SEARCH_ALL_S = 2 * 86400
+"""Of all cameras: what an answer has room for, and the node time for."""
 
 
 class RefusalCode(StrEnum):
@@ -79,11 +84,20 @@ def _recipient(text: str) -> str:
 
 AgeKey = Annotated[str, AfterValidator(_recipient)]
 """`age1…`"""
-HoldId = Annotated[str, Field(pattern=r"^h[0-9a-f]{3,63}$")]
-"""A hold's id, or as much of its beginning as names it alone."""
 SignedOrder = Annotated[str, Field(min_length=1, max_length=MAX_ORDER_BYTES, pattern=r"^[A-Za-z0-9_.-]+$")]
 """The order that is carried out, signed by the official (`order.py`)."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+Reason = Annotated[str, AfterValidator(plain_text), Field(max_length=500)]
+"""Why, in the asker's words; it stands in the journal."""
+
+
+def _bounded(start_us: int, end_us: int, longest_s: int) -> None:
+    if end_us <= start_us:
+        raise ValueError("the interval is empty: end_us must be after start_us")
+    if end_us - start_us > longest_s * US:
+        raise ValueError(f"the interval is longer than {longest_s // 3600} hours: ask for it in parts")
 
 
 class StatusArgs(Closed):
@@ -93,25 +107,26 @@ class StatusArgs(Closed):
 
 
 class ExportArgs(Closed):
-    """`export`: one camera, one interval [start_us, end_us), sealed to one recipient, put into one named target."""
+    """`export`: one camera, one interval [start_us, end_us), sealed to one recipient, put into one named target.
+
+    Without a target, at the node only: leave to take it out there, sealed or (without a recipient) plain.
+    """
 
     action: ClassVar[Action] = Action.EXPORT
 
     camera: Name
     start_us: int = Field(ge=0, le=MAX_TIME_S * US)
     end_us: int = Field(ge=0, le=MAX_TIME_S * US)
-    recipient: AgeKey
-    target: Name
-    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
-    """Why, in the asker's words; it stands in the journal."""
+    recipient: AgeKey | None = None
+    target: Name | None = None
+    reason: Reason = ""
     order: SignedOrder | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> ExportArgs:
-        if self.end_us <= self.start_us:
-            raise ValueError("the interval is empty: end_us must be after start_us")
-        if self.end_us - self.start_us > MAX_EXPORT_S * US:
-            raise ValueError(f"the interval is longer than {MAX_EXPORT_S // 3600} hours: ask for it in parts")
+        _bounded(self.start_us, self.end_us, MAX_EXPORT_S)
+        if self.target is not None and self.recipient is None:
+            raise ValueError("recipient: what goes to a target is sealed to somebody")
         return self
 
     @property
@@ -121,6 +136,87 @@ class ExportArgs(Closed):
 
 Said = Annotated[str, AfterValidator(plain_text), Field(min_length=1, max_length=200)]
 OrderNumber = Annotated[str, AfterValidator(plain_text), Field(min_length=1, max_length=64)]
+
+
+class PlayArgs(Closed):
+    """`play`: leave to watch one camera's interval [start_us, end_us) at the node at once."""
+
+    action: ClassVar[Action] = Action.PLAY
+
+    camera: Name
+    start_us: int = Field(ge=0, le=MAX_TIME_S * US)
+    end_us: int = Field(ge=0, le=MAX_TIME_S * US)
+    reason: Reason = ""
+    order: SignedOrder | None = None
+    """A release whose purpose it serves, for whoever is limited to some purposes."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> PlayArgs:
+        _bounded(self.start_us, self.end_us, MAX_EXPORT_S)
+        return self
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.start_us, self.end_us)
+
+
+class SearchArgs(Closed):
+    """`search`: what the archive has: in sum, in an interval of all cameras, or one camera's recordings of it."""
+
+    action: ClassVar[Action] = Action.SEARCH
+
+    camera: Name | None = None
+    start_us: int | None = Field(default=None, ge=0, le=MAX_TIME_S * US)
+    end_us: int | None = Field(default=None, ge=0, le=MAX_TIME_S * US)
+    """Neither or both of them."""
+    reason: Reason = ""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> SearchArgs:
+        if (self.start_us is None) != (self.end_us is None):
+            raise ValueError("start_us and end_us: both or neither")
+        if self.start_us is not None and self.end_us is not None:
+            _bounded(self.start_us, self.end_us, MAX_SEARCH_S if self.camera else MAX_SEARCH_ALL_S)
+        return self
+
+    @property
+    def interval(self) -> Interval | None:
+        return None if self.start_us is None or self.end_us is None else Interval(self.start_us, self.end_us)
+
+
+class Work(StrEnum):
+    """What is done to the node by hand."""
+
+    VISIT_OPEN = "visit_open"
+    """Somebody is at the cabinet."""
+    VISIT_CLOSE = "visit_close"
+    KEYS_ROTATE = "keys_rotate"
+    KEYS_DROP = "keys_drop"
+    REWRAP = "rewrap"
+    REBUILD = "rebuild"
+    CHECK = "check"
+    REPAIR = "repair"
+    TUNE = "tune"
+    """Looking at a camera to set its zones."""
+
+
+class MaintainArgs(Closed):
+    """`maintain`: presence at the node, or leave for work on it."""
+
+    action: ClassVar[Action] = Action.MAINTAIN
+
+    work: Annotated[Work, Field(strict=False)]
+    reason: Reason = ""
+    person: Name | None = None
+    """Of `visit_close`: whose visit, when it is not the asker's own."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> MaintainArgs:
+        if self.work is Work.VISIT_OPEN and not self.reason.strip():
+            raise ValueError("reason: say why you are here")
+        if self.person is not None and self.work is not Work.VISIT_CLOSE:
+            raise ValueError("person: only of visit_close")
+        return self
 
 
 class HoldArgs(Closed):
@@ -136,7 +232,7 @@ class HoldArgs(Closed):
     order_number: OrderNumber
     ordered_by: Said
     """Surname, name and patronymic of the official."""
-    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+    reason: Reason = ""
     order: SignedOrder | None = None
 
     @model_validator(mode="after")
@@ -154,7 +250,7 @@ class HoldEndArgs(Closed):
     hold_id: HoldId
     order_number: OrderNumber
     ordered_by: Said
-    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+    reason: Reason = ""
     order: SignedOrder | None = None
 
 
@@ -193,7 +289,7 @@ class ModeArgs(Closed):
     """None: the node."""
     until_us: int | None = Field(default=None, ge=0, le=MAX_TIME_S * US)
     """None: until the next such command."""
-    reason: Annotated[str, AfterValidator(plain_text)] = Field(default="", max_length=500)
+    reason: Reason = ""
 
     @model_validator(mode="after")
     def _sensible(self) -> ModeArgs:
@@ -210,7 +306,22 @@ class JournalArgs(Closed):
     query: AuditQuery = Field(default=AuditQuery(), strict=False)
 
 
-CommandArgs = StatusArgs | ExportArgs | HoldArgs | HoldEndArgs | HoldsArgs | ClockConfirmArgs | JournalArgs | ModeArgs
+CommandArgs = (
+    StatusArgs
+    | SearchArgs
+    | PlayArgs
+    | ExportArgs
+    | HoldArgs
+    | HoldEndArgs
+    | HoldsArgs
+    | ClockConfirmArgs
+    | MaintainArgs
+    | JournalArgs
+    | ModeArgs
+    | AcknowledgeArgs
+    | IncidentArgs
+    | IncidentsArgs
+)
 
 _ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_args(CommandArgs)}
 
@@ -218,8 +329,10 @@ _ARGS: Mapping[Action, type[CommandArgs]] = {kind.action: kind for kind in get_a
 def cameras_of(args: CommandArgs) -> tuple[str, ...]:
     """The cameras that a command concerns, as `policy.Wanted` has them."""
     match args:
-        case ExportArgs():
+        case ExportArgs() | PlayArgs():
             return (args.camera,)
+        case SearchArgs():
+            return (args.camera or ALL_CAMERAS,)
         case HoldArgs():
             return args.cameras or (ALL_CAMERAS,)
         case ModeArgs():
@@ -240,6 +353,18 @@ class _Claims(Closed):
     """Also a level of the topic that the answer goes to, hence no leading sign."""
     action: Annotated[str, Field(max_length=64)]
     args: dict[str, Any]
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a command's claims; `args` as the `action` asks."""
+    whole = _Claims.model_json_schema()
+    kinds, named = models_json_schema([(kind, "validation") for kind in _ARGS.values()])
+    del whole["properties"]["args"], whole["properties"]["action"], whole["additionalProperties"]
+    choices = [
+        {"properties": {"action": {"const": str(action)}, "args": kinds[kind, "validation"]}}
+        for action, kind in _ARGS.items()
+    ]
+    return {**whole, "title": "Command", "oneOf": choices, "unevaluatedProperties": False, "$defs": named["$defs"]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,14 @@ class Door:
             ) from error
         return Admitted(command, person, access, order)
 
+    def concerns(self, admitted: Admitted, cameras: tuple[str, ...]) -> None:
+        """Asks again, once it is known which cameras a command is about; CommandRefusedError when it may not be."""
+        wanted = Wanted(self._audience, self._zone, cameras)
+        command, person = admitted.command, admitted.person
+        decision = decide(person, command.action, admitted.access, self._clock.utc_us(), wanted)
+        if not decision.allowed:
+            raise CommandRefusedError(RefusalCode.NOT_PERMITTED, decision.reason, person, command)
+
     def outcome(self, admitted: Admitted, ok: bool, words: str) -> None:
         """Journal what became of an admitted command; ArchiveError when the journal can't be written."""
         outcome = Outcome.DONE if ok else Outcome.FAILED

@@ -56,6 +56,8 @@ class JournalKind(StrEnum):
     """A recording got other recipients, and so another hash."""
     KEYS = "keys"
     """The node's age keys changed."""
+    LOST = "lost"
+    """Entries could not be written for a time."""
 
 
 class Outcome(StrEnum):
@@ -99,6 +101,16 @@ class BadLine:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """Entries that could not be written since the last time that this was made good."""
+
+    count: int
+    since_us: int
+    words: str
+    """Why, the last time."""
+
+
 _entries: TypeAdapter[JournalEntry] = TypeAdapter(JournalEntry)
 
 
@@ -108,6 +120,8 @@ class Journal:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
+        self.unwritten: Unwritten | None = None
+        """By this process; `make_good` tells the journal of it."""
 
     def append(self, entry: JournalEntry) -> int | None:
         """Add one entry; it is on the disk at return.  ArchiveError when it can't be: then it is not in the file.
@@ -118,6 +132,24 @@ class Journal:
 
     def append_all(self, entries: Sequence[JournalEntry]) -> int | None:
         """Add several entries with one write and one fsync, all or none; the index of the last, as `append`."""
+        try:
+            return self._append(entries)
+        except ArchiveError as error:
+            before = self.unwritten or Unwritten(0, self._clock.utc_us(), "")
+            self.unwritten = Unwritten(before.count + len(entries), before.since_us, str(error))
+            raise
+
+    def make_good(self) -> None:
+        """Enter that entries are missing, where any are; ArchiveError when that can't be written either."""
+        lost = self.unwritten
+        if lost is not None:
+            words = f"{lost.count} entries could not be written: {lost.words}"
+            args = {"since_us": lost.since_us}
+            entry = JournalEntry(JournalKind.LOST, Outcome.FAILED, reason=words, args=args, count=lost.count)
+            self._append([entry])
+            self.unwritten = None
+
+    def _append(self, entries: Sequence[JournalEntry]) -> int | None:
         data = b"".join(self._line(entry) for entry in entries)
         with self._locked(os.O_RDWR | os.O_APPEND | os.O_CREAT, fcntl.LOCK_EX) as fd:
             size = os.fstat(fd).st_size

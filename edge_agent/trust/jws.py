@@ -132,12 +132,15 @@ def strict_json(raw: bytes) -> Any:
 
 
 def mistakes(error: ValidationError) -> str:
-    """The first mistakes, short: places and what is allowed, without the values."""
+    """The first mistakes, short: places and what is allowed, without the values.
+
+    A name that nobody asked for stands among the places: what strangers wrote must not steer a terminal or a log.
+    """
     found = [
         f"{'.'.join(str(step)[:40] for step in detail['loc']) or 'it'}: {detail['msg']}"
         for detail in error.errors(include_url=False, include_input=False)[:4]
     ]
-    return "; ".join(found)
+    return "".join(sign if sign.isprintable() else "�" for sign in "; ".join(found))
 
 
 def plain_text(text: str) -> str:

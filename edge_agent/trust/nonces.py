@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.clock import US, Clock
@@ -35,6 +37,8 @@ class NonceStore:
         existed = path.exists() and path.stat().st_size > 0
         self._path = path
         self._kept = kept
+        self.trouble = ""
+        """Why the last command could not be remembered; nothing while they can."""
         self._database = open_database(path, _SCHEMA, clock)
         try:
             if self._database.execute("SELECT 1 FROM horizon").fetchone() is None:
@@ -50,10 +54,20 @@ class NonceStore:
 
         ArchiveError when it can't be remembered.
         """
+        with self._written():
+            return self._claimed(command)
+
+    def probe(self) -> None:
+        """ArchiveError when no command could be remembered now."""
+        with self._written():
+            self._database.execute("UPDATE horizon SET expires_us = expires_us")
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
         try:
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                fresh = self._claimed(command)
+                yield
             except BaseException:
                 self._database.execute("ROLLBACK")
                 raise
@@ -61,8 +75,9 @@ class NonceStore:
         except sqlite3.Error as error:
             if self._database.in_transaction:
                 self._database.rollback()
-            raise ArchiveError(f"cannot write the nonce store {self._path}: {error}") from error
-        return fresh
+            self.trouble = f"cannot write the nonce store {self._path}: {error}"
+            raise ArchiveError(self.trouble) from error
+        self.trouble = ""
 
     def close(self) -> None:
         self._database.close()

@@ -29,6 +29,7 @@ from edge_agent.trust.command import (
     HoldEndArgs,
     Name,
     OrderNumber,
+    PlayArgs,
 )
 from edge_agent.trust.jws import MAX_TIME_S, BadTokenError, Closed
 from edge_agent.trust.keys import PublicKey
@@ -212,6 +213,10 @@ def stay_within(order: Order, args: CommandArgs) -> None:
     match args:
         case ExportArgs():
             kind, faults = OrderKind.RELEASE, _beyond_release(terms, args)
+            if args.recipient != terms.recipient:
+                faults.append("recipient")
+        case PlayArgs():
+            kind, faults = OrderKind.RELEASE, _beyond_release(terms, args)
         case HoldArgs():
             kind = OrderKind.HOLD
             faults = [
@@ -230,14 +235,12 @@ def stay_within(order: Order, args: CommandArgs) -> None:
         raise OrderRefusedError(f"the command goes beyond order {terms.number}: {', '.join(faults)}", beyond=True)
 
 
-def _beyond_release(terms: Terms, args: ExportArgs) -> list[str]:
+def _beyond_release(terms: Terms, args: ExportArgs | PlayArgs) -> list[str]:
     faults = []
     if terms.cameras and args.camera not in terms.cameras:
         faults.append("camera")
     if not (terms.start_us or 0) <= args.start_us <= args.end_us <= (terms.end_us or 0):
         faults.append("interval")
-    if args.recipient != terms.recipient:
-        faults.append("recipient")
     return faults
 
 

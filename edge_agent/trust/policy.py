@@ -62,6 +62,8 @@ class Action(StrEnum):
     """Acknowledge an alarm."""
     INCIDENT = "incident"
     """Write the incident register."""
+    INCIDENTS = "incidents"
+    """Read it."""
     JOURNAL = "journal"
     """Read the access journal."""
     MAINTAIN = "maintain"
@@ -202,6 +204,7 @@ POLICY: Mapping[Action, Mapping[Role, frozenset[Access]]] = MappingProxyType(
             Action.MODE: _OPERATE,
             Action.ACKNOWLEDGE: _OPERATE,
             Action.INCIDENT: _OPERATE,
+            Action.INCIDENTS: {Role.MAYOR: _REMOTE, Role.DEPUTY: _REMOTE, **_OPERATE},
             Action.JOURNAL: {
                 Role.MAYOR: _REMOTE,
                 Role.DEPUTY: _REMOTE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Approach, Kind, Pace, Side
+from edge_agent.model import Alarm, AlarmCut, AlarmNature, AlarmPhase, Approach, Kind, Pace, Side
 
 _NATURE = {
     AlarmNature.MOTION: ("Рух", "Motion"),
@@ -29,6 +29,11 @@ _ENDED = {
     AlarmNature.DEFOCUSED: ("Камера знову у фокусі", "Camera is in focus again"),
     AlarmNature.TURNED: ("Вигляд камери знову сталий", "Camera's view is steady again"),
     AlarmNature.FROZEN: ("Зображення камери знову живе", "Camera's picture is live again"),
+}
+_CUT = {
+    AlarmCut.RESTART: ("кінця не видно: вузол перезапущено", "its end was not seen: the node was restarted"),
+    AlarmCut.STOP: ("кінця не видно: вузол зупинено", "its end was not seen: the node was stopped"),
+    AlarmCut.WATCHER: ("кінця не видно: спостереження перервалося", "its end was not seen: watching was interrupted"),
 }
 _KIND = {
     Kind.PERSON_LIKE: ("людиноподібний об'єкт", "person-like object"),
@@ -73,7 +78,7 @@ _SIDE = {
 
 def alarm_sentence(alarm: Alarm, camera_name: str, place_name: str) -> tuple[str, str]:
     """(Ukrainian, English); place_name: of the zone or line, empty for the whole picture."""
-    ends = alarm.phase is AlarmPhase.END
+    ends = alarm.phase is AlarmPhase.END and alarm.cut is None
     nature = alarm.nature
     uk, en = _NATURE[nature]
     if ends:
@@ -84,11 +89,16 @@ def alarm_sentence(alarm: Alarm, camera_name: str, place_name: str) -> tuple[str
         parts.append((f"{what[0]} «{place_name}»", f"{what[1]} “{place_name}”"))
     if alarm.kind:
         parts.append(_KIND[alarm.kind])
-    if not ends:
+    if alarm.phase is not AlarmPhase.END:
         parts += _movement(alarm)
     if alarm.count > 1:
         parts.append((f"разом: {alarm.count}", f"{alarm.count} in all"))
-    return ", ".join(uk for uk, _ in parts), ", ".join(en for _, en in parts)
+    uk, en = ", ".join(uk for uk, _ in parts), ", ".join(en for _, en in parts)
+    if alarm.merged:
+        uk, en = f"{uk} (і ще {alarm.merged})", f"{en} (and {alarm.merged} more)"
+    if alarm.cut is not None:
+        uk, en = f"{uk} – {_CUT[alarm.cut][0]}", f"{en} – {_CUT[alarm.cut][1]}"
+    return uk, en
 
 
 def _movement(alarm: Alarm) -> list[tuple[str, str]]:

@@ -15,10 +15,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
-from edge_agent.clock import US, Clock
-from edge_agent.config import WRITE_ONLY, Config
+from edge_agent.clock import Clock
+from edge_agent.config import Config
 from edge_agent.errors import ArchiveError, EdgeError, NotFoundError, UsageError
-from edge_agent.model import CameraId, Interval
 from edge_agent.trust.audit import AuditQuery
 from edge_agent.trust.command import (
     MAX_TOKEN_BYTES,
@@ -29,17 +28,24 @@ from edge_agent.trust.command import (
     HoldEndArgs,
     HoldsArgs,
     JournalArgs,
+    MaintainArgs,
     ModeArgs,
+    PlayArgs,
+    SearchArgs,
 )
 from edge_agent.trust.door import Admitted, Door
+from edge_agent.trust.incident_args import AcknowledgeArgs, IncidentArgs, IncidentsArgs
 from edge_agent.trust.journal_log import BrokenJournalError
 from edge_agent.trust.policy import Access
 from edge_agent.uplink import words
+from edge_agent.uplink.archive_orders import ArchiveOrders
 from edge_agent.uplink.clock_orders import ClockOrders
 from edge_agent.uplink.exports import Exports, ReleaseNews
 from edge_agent.uplink.hold_orders import Done, HoldOrders
+from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.mode_orders import ModeOrders
 from edge_agent.uplink.payloads import Health, Reply, ReplyState, Words
+from edge_agent.uplink.visit_orders import VisitOrders
 
 _log = logging.getLogger(__name__)
 Answer = Callable[[Reply], None]
@@ -60,9 +66,11 @@ class Commands:
         exports: Exports,
         holds: HoldOrders,
         clock_orders: ClockOrders,
+        archive: ArchiveOrders,
+        visits: VisitOrders,
+        incidents: IncidentOrders,
         modes: ModeOrders,
         health: Callable[[], Health],
-        has_footage: Callable[[CameraId, Interval], bool],
         audit: Callable[[AuditQuery], bytes],
         broadcast: Answer,
         clock: Clock,
@@ -72,9 +80,11 @@ class Commands:
         self._exports = exports
         self._holds = holds
         self._clock_orders = clock_orders
+        self._archive = archive
+        self._visits = visits
+        self._incidents = incidents
         self._modes = modes
         self._health = health
-        self._has_footage = has_footage
         self._audit = audit
         self._broadcast = broadcast
         self._clock = clock
@@ -95,18 +105,33 @@ class Commands:
         nonce = admitted.command.nonce
         try:
             match admitted.command.args:
-                case ExportArgs() as args:
+                case ExportArgs(target=str()) as args:
                     self._export(admitted, args, answer)
+                case ExportArgs() | PlayArgs() as args:
+                    self._carried_out(admitted, self._archive.leave(admitted, args), answer)
+                case SearchArgs() as args:
+                    self._carried_out(admitted, self._archive.search(args), answer)
+                case MaintainArgs() as args:
+                    self._carried_out(admitted, self._visits.carry_out(admitted, args), answer)
                 case HoldArgs() | HoldEndArgs() | HoldsArgs():
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
                     self._carried_out(admitted, self._clock_orders.carry_out(admitted, args), answer)
+                case AcknowledgeArgs() as args:
+                    self._carried_out(admitted, self._incidents.acknowledge(admitted, args), answer)
+                case IncidentArgs() as args:
+                    self._carried_out(admitted, self._incidents.write(admitted, args), answer)
+                case IncidentsArgs() as args:
+                    self._carried_out(admitted, self._incidents.tell(admitted, args), answer)
                 case ModeArgs() as args:
                     self._carried_out(admitted, self._modes.carry_out(admitted, args), answer)
                 case JournalArgs(query=query):
                     self._carried_out(admitted, self._told_journal(query), answer)
                 case _:
                     self._status(admitted, answer)
+        except CommandRefusedError as refusal:
+            self._note(admitted, False, f"{refusal.code}: {refusal}")
+            answer(self._reply(nonce, "refused", refusal.code, words.refused(refusal.code, str(refusal))))
         except EdgeError as error:
             self._note(admitted, False, str(error))
             answer(self._reply(nonce, "failed", _code(error), words.failed(str(error))))
@@ -139,7 +164,8 @@ class Commands:
         return Done(words.journal_told(), {"page": self._audit(query).decode()})
 
     def _carried_out(self, admitted: Admitted, done: Done, answer: Answer) -> None:
-        self._note(admitted, True, done.said.en)
+        if not done.leave:
+            self._note(admitted, True, done.said.en)
         command = admitted.command
         answer(self._reply(command.nonce, "done", str(command.action), done.said, done.result))
 
@@ -151,20 +177,10 @@ class Commands:
         answer(self._reply(release.id, "accepted", "accepted", words.release_accepted(ahead)))
 
     def _check(self, args: ExportArgs) -> None:
-        if self._config.camera_named(args.camera) is None:
-            known = ", ".join(camera.id for camera in self._config.camera)
-            raise NotFoundError(f"no camera {args.camera} here; there are: {known}")
         if self._config.target_named(args.target) is None:
             known = ", ".join(target.name for target in self._config.target) or "none"
             raise NotFoundError(f"no target {args.target} here; there are: {known}")
-        if args.start_us >= self._clock.utc_us():
-            raise UsageError("the interval lies in the future")
-        if args.end_us > self._clock.utc_us() + 60 * US:
-            raise UsageError("the interval ends in the future: ask for what is past")
-        if not self._config.archive.node_reads:
-            raise UsageError(WRITE_ONLY)
-        if not self._has_footage(CameraId(args.camera), args.interval):
-            raise NotFoundError(f"camera {args.camera} recorded nothing in this interval")
+        self._archive.look_for(args.camera, args.interval)
 
     def _note(self, admitted: Admitted, ok: bool, reason: str) -> None:
         try:

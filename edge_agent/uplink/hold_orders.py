@@ -38,6 +38,8 @@ class Done:
 
     said: Words
     result: dict[str, Any]
+    leave: bool = False
+    """The asker's own process does it now, and journals what became of it."""
 
 
 class HoldOrders:
@@ -78,7 +80,7 @@ class HoldOrders:
         except ArchiveError:
             # It holds, whatever the index can't say of it now.
             accounts = []
-        return Done(words.hold_entered(hold, accounts), {"hold": hold_json(hold), **_accounts_json(accounts)})
+        return Done(words.hold_entered(hold, accounts), {"hold": hold_json(hold), **accounts_json(accounts)})
 
     def let_go(self, admitted: Admitted, args: HoldEndArgs) -> Done:
         """End a hold; what it kept follows the normal rule from the next sweep on."""
@@ -92,7 +94,7 @@ class HoldOrders:
         if args.hold_id is not None:
             hold = self._holds.get(args.hold_id)
             accounts = self._accounts(hold)
-            result = {"hold": hold_json(hold), **_accounts_json(accounts)}
+            result = {"hold": hold_json(hold), **accounts_json(accounts)}
             return Done(words.hold_told(hold, accounts), result)
         holds = self._holds.all()
         held = {camera: held_bytes(self._index, self._holds.held, camera) for camera in self._known()}
@@ -108,7 +110,7 @@ class HoldOrders:
         if hold.ended_us is not None:
             raise UsageError(f"this order made hold {hold.hold_id}, which has been ended: a new order is needed")
         accounts = self._accounts(hold)
-        return Done(words.hold_told(hold, accounts), {"hold": hold_json(hold), **_accounts_json(accounts)})
+        return Done(words.hold_told(hold, accounts), {"hold": hold_json(hold), **accounts_json(accounts)})
 
     def _accounts(self, hold: Hold) -> list[Account]:
         """Of each camera, up to now."""
@@ -192,8 +194,9 @@ def _entered(source: str, cameras: tuple[CameraId, ...], args: HoldArgs, who: st
     )
 
 
-def _accounts_json(accounts: Iterable[Account]) -> dict[str, Any]:
-    left, cameras = MAX_PIECES, {}
+def accounts_json(accounts: Iterable[Account], left: int = MAX_PIECES) -> dict[str, Any]:
+    """By camera, with at most `left` missing pieces in all."""
+    cameras = {}
     for one in accounts:
         pieces = one.missing[:left]
         left -= len(pieces)

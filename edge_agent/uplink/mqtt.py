@@ -110,6 +110,7 @@ class Link:
         self._lock = threading.Lock()
         self._filters: dict[str, int] = {}
         self._requests: deque[_Request] = deque()
+        self._urgent: deque[_Request] = deque()
         self._state = LinkState(Phase.OFFLINE, "not started")
         self._stop = threading.Event()
         self._flush_until = 0.0
@@ -140,7 +141,7 @@ class Link:
         with self._lock:
             self._filters[topic_filter] = qos
             if self._state.phase is Phase.ONLINE:
-                self._requests.append((topic_filter, qos))
+                self._urgent.append((topic_filter, qos))
         self._wake()
 
     def publish(
@@ -150,16 +151,21 @@ class Link:
         qos: int = 1,
         retain: bool = False,
         acked: Callable[[Delivery], None] | None = None,
+        *,
+        urgent: bool = False,
     ) -> Token:
-        """Hand a message to the link; offline, or with too many waiting, it is LOST at once."""
+        """Hand a message to the link; offline, or with too many waiting, it is LOST at once.
+
+        What is urgent goes before all that is not, in its own order.
+        """
         if not topic or len(topic.encode()) > 0xFFFF or any(sign in topic for sign in "+#\0"):
             raise ValueError(f"not a topic to publish on: {topic[:80]!r}")
         token = Token(topic, payload, qos, retain, acked)
         with self._lock:
             online = self._state.phase is Phase.ONLINE and not self._stop.is_set()
-            taken = online and len(self._requests) < PENDING_LIMIT
+            taken = online and len(self._requests) + len(self._urgent) < PENDING_LIMIT
             if taken:
-                self._requests.append(token)
+                (self._urgent if urgent else self._requests).append(token)
         if taken:
             self._wake()
         else:
@@ -216,7 +222,8 @@ class Link:
             with self._lock:
                 # From here on `publish` refuses by itself: nothing slips in between and is forgotten.
                 self._state = LinkState(Phase.CONNECTING, self.settings.where)
-                waiting = [request for request in self._requests if isinstance(request, Token)]
+                waiting = [one for one in (*self._urgent, *self._requests) if isinstance(one, Token)]
+                self._urgent.clear()
                 self._requests.clear()
             connection.close()
             connection.settle_unacked()
@@ -226,18 +233,20 @@ class Link:
     def _online(self, connection: _Connection) -> None:
         with self._lock:
             self._requests.clear()
-            self._requests.extend(self._filters.items())
+            self._urgent.clear()
+            self._urgent.extend(self._filters.items())
         # Subscriptions stand first in the queue, so a request published now finds its reply's subscription made.
         self._enter(LinkState(Phase.ONLINE, protocol=connection.version.words))
 
     def _flushed(self, connection: _Connection) -> bool:
         if not self._stop.is_set():
             return False
-        return self._clock.monotonic() > self._flush_until or not (self._requests or connection.busy)
+        return self._clock.monotonic() > self._flush_until or not (self._urgent or self._requests or connection.busy)
 
     def _next_request(self) -> _Request | None:
         with self._lock:
-            return self._requests.popleft() if self._requests else None
+            queue = self._urgent or self._requests
+            return queue.popleft() if queue else None
 
     def _enter(self, state: LinkState) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from edge_agent import __version__
 from edge_agent.buffer.outbox import Keep, Losses, Outbox
@@ -11,6 +11,8 @@ from edge_agent.clock import Clock
 from edge_agent.config import Mqtt
 from edge_agent.errors import ArchiveError
 from edge_agent.model import Alarm, CameraId, NodeAlarm
+from edge_agent.uplink.companions import Companion, Publication
+from edge_agent.uplink.incident_payloads import IncidentMessage, RegisterMessage
 from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received, Will, settings_of
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import (
@@ -47,8 +49,10 @@ class NodeLink:
         on_state: Callable[[LinkState], None],
         *,
         rosters: bool = False,
+        witnesses: Iterable[str] = (),
+        companions: Sequence[Companion] = (),
     ) -> None:
-        """`rosters`: hear the site's roster, too."""
+        """`rosters`: hear the site's roster, too; `witnesses`: the ids of their keys, whom to hear."""
         self._topics = topics
         self._outbox = outbox
         self._clock = clock
@@ -57,6 +61,11 @@ class NodeLink:
         self._link.subscribe(topics.command)
         if rosters:
             self._link.subscribe(roster_topic(topics.site))
+        for witness in witnesses:
+            self._link.subscribe(topics.cosigned(witness))
+        self._companions = companions
+        for topic_filter in (one for companion in companions for one in companion.filters):
+            self._link.subscribe(topic_filter)
         self._sender = Sender(outbox, self._link, clock)
         self._losses = Losses()
 
@@ -92,18 +101,37 @@ class NodeLink:
     def online(self) -> None:
         """To be called after every connect: the retained status is the will's until then."""
         self._publish_status(NodeState.ONLINE)
+        for companion in self._companions:
+            self._publish_all(companion.online())
+
+    def heard(self, message: Received) -> bool:
+        """Whether the message was one of a companion's; it is answered then."""
+        answers = [companion.heard(message) for companion in self._companions]
+        for answer in answers:
+            self._publish_all(answer or ())
+        return any(answer is not None for answer in answers)
 
     def alarm(self, alarm: Alarm, camera_name: str, zone_name: str) -> None:
         """Keep an alarm and its picture until the broker has them."""
-        message = alarm_message(alarm, self._topics, camera_name, zone_name)
-        self._keep(self._topics.alarm(alarm.camera), encode(message), Keep.ALARM)
+        message = alarm_message(alarm, self._topics, camera_name, zone_name, self._waiting(alarm.camera))
+        mine = {"lane": alarm.camera, "thread": alarm.alarm_id}
+        self._keep(self._topics.alarm(alarm.camera), encode(message), Keep.ALARM, **mine)
         if alarm.picture:
-            self._keep(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, Keep.PICTURE)
+            self._keep(self._topics.picture(alarm.camera, alarm.alarm_id), alarm.picture, Keep.PICTURE, **mine)
+        for companion in self._companions:
+            self._publish_all(companion.alarm(message))
 
     def node_alarm(self, alarm: NodeAlarm) -> None:
         """Keep an alarm of the node itself until the broker has it."""
         message = node_alarm_message(alarm, self._topics)
-        self._outbox.put(self._topics.node_alarm, encode(message), keep=Keep.ALARM)
+        self._keep(self._topics.node_alarm, encode(message), Keep.ALARM, thread=alarm.alarm_id)
+
+    def incident(self, message: IncidentMessage) -> None:
+        """Keep what people made of an alarm until the broker has it."""
+        self._keep(self._topics.incident, encode(message), Keep.ALARM)
+
+    def incidents(self, message: RegisterMessage) -> None:
+        self._link.publish(self._topics.incidents, encode(message), retain=True)
 
     def health(self, health: Health) -> None:
         self._link.publish(self._topics.health, encode(health), retain=True)
@@ -115,6 +143,9 @@ class NodeLink:
     def mode(self, message: ModeMessage) -> None:
         self._link.publish(self._topics.mode(message.camera), encode(message), retain=True)
 
+    def ask_witness(self, witness: str, request: bytes) -> None:
+        self._link.publish(self._topics.checkpoint(witness), request, retain=True)
+
     def reply(self, reply: Reply, payload: bytes) -> None:
         """`payload`: the same, signed.  A final reply is kept until the broker has it; progress is told to whoever
         listens now."""
@@ -122,12 +153,25 @@ class NodeLink:
         if not reply.state.final:
             self._link.publish(topic, payload, qos=0)
             return
-        self._keep(topic, payload, Keep.ANSWER)
+        self._keep(topic, payload, Keep.ANSWER, thread=reply.request_id)
 
-    def _keep(self, topic: str, payload: bytes, keep: Keep) -> None:
+    def _publish_all(self, publications: Iterable[Publication]) -> None:
+        for one in publications:
+            if one.kept:
+                self._keep(one.topic, one.payload, Keep.ALARM, lane=one.lane)
+            else:
+                self._link.publish(one.topic, one.payload, retain=one.retain)
+
+    def _waiting(self, camera: CameraId) -> int:
+        try:
+            return self._outbox.waiting(camera)
+        except ArchiveError:
+            return 0
+
+    def _keep(self, topic: str, payload: bytes, keep: Keep, *, lane: str = "", thread: str = "") -> None:
         """Into the outbox; what a failing disk does not take, the alarm that it fails above all, is sent once."""
         try:
-            self._outbox.put(topic, payload, keep=keep)
+            self._outbox.put(topic, payload, keep=keep, lane=lane, thread=thread)
         except ArchiveError as error:
             _log.error("a message for %s can't be kept, it is sent once: %s", topic, error)
             self._link.publish(topic, payload)

@@ -9,6 +9,7 @@ Times are UTC: `…_us` in microseconds since 1970 is the fact; the ISO 8601 tex
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from edge_agent.messages import finite
 from edge_agent.model import (
     Alarm,
+    AlarmCut,
     AlarmNature,
     AlarmPhase,
     Approach,
@@ -39,6 +41,8 @@ MAX_CAMERAS = 64
 PROMISE_ALARM = "promise_breaks"
 """The code of the node's alarm that the forecast raises (`docs/forecast.md`)."""
 
+AROUND_US = 10_000_000
+"""What of the archive belongs to an alarm: so much before its start and after its end."""
 CLOCK_OFF_S = 5.0
 """A camera's clock that is further off is worth a warning."""
 _LAST_US = 253_402_300_799_999_999  # 9999-12-31, as far as ISO texts go
@@ -76,6 +80,10 @@ class _Message(_Payload):
     @property
     def at(self) -> str:
         return iso(self.at_us)
+
+
+Payload = _Payload
+Message = _Message
 
 
 class Words(_Payload):
@@ -210,6 +218,14 @@ class Trouble(_Payload):
     text: Words
 
 
+class VisitReport(_Payload):
+    """Somebody is at the node, as they said themselves."""
+
+    who: Text
+    why: Text
+    since_us: Us
+
+
 class Health(_Message):
     """The node and all its cameras; sent every few seconds."""
 
@@ -229,6 +245,7 @@ class Health(_Message):
     mqtt_protocol: Literal["5", "3.1.1"] | None = None
     outbox: Undelivered = Undelivered()
     troubles: Annotated[tuple[Trouble, ...], Field(max_length=32)] = ()
+    visits: Annotated[tuple[VisitReport, ...], Field(max_length=32)] = ()
     clock_synchronised: bool | None = None
     """Whether the node's clock follows a time server; None from nodes that do not tell."""
     checkpoint: Annotated[str, Field(max_length=8192, pattern=_CLEAN_LINES)] | None = None
@@ -250,6 +267,14 @@ class BoxPart(_Payload):
     height: Part
 
 
+class Footage(_Payload):
+    """The part of the archive that shows an alarm, ready to be asked for."""
+
+    camera: Slug
+    start_us: Us
+    end_us: Us
+
+
 class AnyAlarm(_Message):
     """One message of an alarm's life; `message_id` is the same whenever this message is sent again."""
 
@@ -259,6 +284,12 @@ class AnyAlarm(_Message):
     node: Slug
     phase: AlarmPhase
     started_us: Us
+    cut: AlarmCut | None = None
+    """Of an END: why it was ended although nobody saw what raised it end; …"""
+    seen_us: Us | None = None
+    """… and when it was last known to go on."""
+    merged: Count = 0
+    """Further alarms of the same camera, zone and nature that it stands for (`docs/incidents.md`, "Storms")."""
     text: Words
 
 
@@ -284,6 +315,9 @@ class AlarmMessage(AnyAlarm):
     path: Annotated[tuple[tuple[Part, Part], ...], Field(max_length=64)] = ()
     """The thing's way in parts of the picture, oldest first."""
     picture_topic: Annotated[str, Field(max_length=300, pattern=_CLEAN)] | None = None
+    footage: Footage | None = None
+    behind: Count = 0
+    """So many earlier messages of this camera were still waiting when this one was made: they may come after it."""
 
 
 class NodeAlarmMessage(AnyAlarm):
@@ -359,12 +393,12 @@ def decode(kind: type[P], payload: bytes) -> P:
         raise ValueError(f"{kind.__name__}: {_printable('; '.join(places))}{more}") from None
 
 
-def schema() -> dict[str, Any]:
+def schema(types: Mapping[str, type[_Message]] = TYPES) -> dict[str, Any]:
     """JSON Schema of each payload, by the word in its topic."""
-    return {name: kind.model_json_schema(mode="serialization") for name, kind in TYPES.items()}
+    return {name: kind.model_json_schema(mode="serialization") for name, kind in types.items()}
 
 
-def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str = "") -> AlarmMessage:
+def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str = "", behind: int = 0) -> AlarmMessage:
     """The message for one step of an alarm; its id is made of the step alone, so a repeat has the same."""
     name = camera_name or alarm.camera
     zone = zone_name or alarm.zone or ""
@@ -394,7 +428,17 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         path=tuple((_part(x), _part(y)) for x, y in alarm.path),
         text=alarm_words(alarm, name, zone),
         picture_topic=topics.picture(alarm.camera, alarm.alarm_id) if alarm.picture else None,
+        cut=alarm.cut,
+        seen_us=alarm.seen_us,
+        merged=alarm.merged,
+        footage=footage_of(alarm.camera, alarm.started_us, alarm.at_us if alarm.seen_us is None else alarm.seen_us),
+        behind=behind,
     )
+
+
+def footage_of(camera: str, started_us: int, until_us: int) -> Footage:
+    """What of the archive shows an alarm, with what was before and after it."""
+    return Footage(camera=camera, start_us=max(0, started_us - AROUND_US), end_us=until_us + AROUND_US)
 
 
 def node_alarm_message(alarm: NodeAlarm, topics: Topics) -> NodeAlarmMessage:

@@ -1,5 +1,8 @@
 """Moves the outbox's messages over the link: in order, a few at a time, each until the broker has acknowledged it.
 
+What is live goes before the backlog of an outage, and neither starves the other: the backlog fills part of the window
+only, so that a live alarm always finds a place in it; the backlog's pictures wait for its texts.
+
 One thread, woken by a put, an acknowledgement or a change of the link: nothing is polled.  The link's callbacks only
 enqueue; the disk is touched by this thread alone.  What was on its way when the link broke is sent again, in order, so
 a message may arrive twice but is never missing; receivers tell doubles by the ids in the payloads.
@@ -23,7 +26,7 @@ from edge_agent.uplink.mqtt import Link
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 20
+IN_FLIGHT, BACKLOG_IN_FLIGHT = 20, 12
 PICTURE_BYTES_IN_FLIGHT = 256_000
 """More pictures are not handed over while so much is on its way: a live alarm must not queue behind megabytes."""
 STRIKES_TOGETHER, STRIKES_ALONE = 2, 8
@@ -34,7 +37,14 @@ RETRY_S = 10.0
 BREATH_S = 0.1
 """Pause after the link would not take a message, so that a link about to close is not asked in circles."""
 
-_TEXT = (Keep.ALARM, Keep.ANSWER)
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What is on its way."""
+
+    item: OutboxItem
+    at: float
+    live: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ class Sender:
     def __init__(self, outbox: Outbox, link: Link, clock: Clock) -> None:
         self._outbox, self._link, self._clock = outbox, link, clock
         self._events: queue.SimpleQueue[_Settled | None] = queue.SimpleQueue()
-        self._in_flight: dict[int, tuple[OutboxItem, float]] = {}
+        self._in_flight: dict[int, _Sent] = {}
         self._strikes: dict[int, int] = {}
         self._alone: dict[int, int] = {}
         self._owed: set[int] = set()
@@ -86,32 +96,46 @@ class Sender:
                 self._not_before = self._clock.monotonic() + RETRY_S
 
     def pump(self) -> None:
-        """Hand over what may go now: alarms and answers up to the window, pictures while the way is clear."""
+        """Hand over what may go now: live texts, the backlog's share of them, and pictures while the way is clear."""
         if self._link.state.phase is not Phase.ONLINE or self._clock.monotonic() < self._not_before:
             return
         window = 1 if any(strikes >= STRIKES_TOGETHER for strikes in self._strikes.values()) else IN_FLIGHT
-        free = window - len(self._in_flight)
-        if free > 0:
-            for item in self._outbox.next(free, skip=self._held(), keep=_TEXT):
-                self._hand_over(item)
-        while len(self._in_flight) < window and self._picture_bytes() < PICTURE_BYTES_IN_FLIGHT:
-            pictures = self._outbox.next(1, skip=self._held(), keep=(Keep.PICTURE,))
-            if not pictures:
-                break
-            self._hand_over(pictures[0])
+        self._hand_over_texts(window, live=True)
+        self._hand_over_pictures(window, live=True)
+        self._hand_over_texts(window, live=False)
+        if not any(sent.item.keep is not Keep.PICTURE and not sent.live for sent in self._in_flight.values()):
+            self._hand_over_pictures(window, live=False)
         if not self._in_flight:
             # Nothing is left to suspect; what was, the outbox has dropped meanwhile.
             self._strikes.clear()
             self._alone.clear()
 
-    def _hand_over(self, item: OutboxItem) -> None:
-        self._in_flight[item.item_id] = item, self._clock.monotonic()
+    def _hand_over_texts(self, window: int, *, live: bool) -> None:
+        free = window - len(self._in_flight)
+        if not live:
+            free = min(free, BACKLOG_IN_FLIGHT - sum(not sent.live for sent in self._in_flight.values()))
+        if free > 0:
+            for item in self._outbox.next(free, skip=self._held(), live=live):
+                self._hand_over(item, live)
+
+    def _hand_over_pictures(self, window: int, *, live: bool) -> None:
+        while len(self._in_flight) < window and self._picture_bytes() < PICTURE_BYTES_IN_FLIGHT:
+            pictures = self._outbox.next(1, skip=self._held(), pictures=True, live=live)
+            if not pictures:
+                break
+            self._hand_over(pictures[0], live)
+
+    def _hand_over(self, item: OutboxItem, live: bool) -> None:
+        # What of its thread is on its way must not be overtaken in the link.
+        follows = any(item.thread and sent.item.thread == item.thread for sent in self._in_flight.values())
+        self._in_flight[item.item_id] = _Sent(item, self._clock.monotonic(), live)
         try:
             self._link.publish(
                 item.topic,
                 item.payload,
                 retain=item.retain,
                 acked=lambda delivery: self._events.put(_Settled(item.item_id, delivery)),
+                urgent=live and item.keep is not Keep.PICTURE and not follows,
             )
         except ValueError as error:
             self._events.put(_Settled(item.item_id, Delivery(Fate.REFUSED, str(error))))
@@ -135,8 +159,8 @@ class Sender:
     def _settle(self, events: list[_Settled]) -> None:
         alone = len(self._in_flight) == 1
         for event in events:
-            item, sent_at = self._in_flight.pop(event.item_id)
-            delivery = event.delivery
+            sent = self._in_flight.pop(event.item_id)
+            item, delivery = sent.item, event.delivery
             if delivery.fate is Fate.ACKED:
                 self._owed.add(item.item_id)
             elif delivery.fate is Fate.REFUSED and delivery.final:
@@ -146,7 +170,7 @@ class Sender:
                 self._not_before = self._clock.monotonic() + RETRY_S
             elif not delivery.sent:
                 self._not_before = self._clock.monotonic() + BREATH_S
-            elif self._clock.monotonic() - sent_at < HANG_UP_S:
+            elif self._clock.monotonic() - sent.at < HANG_UP_S:
                 self._strike(item, alone)
         for item_id in self._owed:
             self._strikes.pop(item_id, None)
@@ -169,7 +193,7 @@ class Sender:
         self._outbox.reject(item.item_id, reason)
 
     def _picture_bytes(self) -> int:
-        return sum(len(item.payload) for item, _ in self._in_flight.values() if item.keep is Keep.PICTURE)
+        return sum(len(sent.item.payload) for sent in self._in_flight.values() if sent.item.keep is Keep.PICTURE)
 
     def _wake(self) -> None:
         self._events.put(None)

@@ -23,9 +23,13 @@ class TopicKind(StrEnum):
     ALARM = "alarm"
     NODE_ALARM = "node_alarm"
     PICTURE = "picture"
+    INCIDENT = "incident"
+    INCIDENTS = "incidents"
     COMMAND = "command"
     REPLY = "reply"
     MODE = "mode"
+    CHECKPOINT = "checkpoint"
+    COSIGNED = "cosigned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Address:
     camera: str = ""
     alarm_id: str = ""
     request_id: str = ""
+    witness: str = ""
+    """The id of its key, in hex."""
 
 
 def roster_topic(site: str) -> str:
@@ -76,6 +82,14 @@ class Topics:
     def node_alarm(self) -> str:
         return f"{self.base}/alarm"
 
+    @property
+    def incident(self) -> str:
+        return f"{self.base}/incident"
+
+    @property
+    def incidents(self) -> str:
+        return f"{self.base}/incidents"
+
     def camera(self, camera: str) -> str:
         return f"{self.base}/camera/{_slug('camera', camera)}"
 
@@ -92,6 +106,12 @@ class Topics:
     def reply(self, request_id: str) -> str:
         return f"{self.base}/reply/{_id('request', request_id)}"
 
+    def checkpoint(self, witness: str) -> str:
+        return f"{self.base}/checkpoint/{_slug('witness', witness)}"
+
+    def cosigned(self, witness: str) -> str:
+        return f"{self.base}/cosigned/{_slug('witness', witness)}"
+
 
 def parse(topic: str) -> Address:
     """The address a topic names; ValueError for anything that `Topics` does not build."""
@@ -102,7 +122,7 @@ def parse(topic: str) -> Address:
         raise ValueError(f"not a topic of ours: {topic!r}")
     node = Topics(parts[1], parts[2])
     match parts[3:]:
-        case ["status" | "health" | "command" | "mode" as name]:
+        case ["status" | "health" | "incident" | "incidents" | "command" | "mode" as name]:
             return Address(TopicKind(name), node.site, node.node)
         case ["alarm"]:
             return Address(TopicKind.NODE_ALARM, node.site, node.node)
@@ -113,6 +133,8 @@ def parse(topic: str) -> Address:
             return Address(TopicKind.PICTURE, node.site, node.node, camera=address[0], alarm_id=address[1])
         case ["reply", request_id]:
             return Address(TopicKind.REPLY, node.site, node.node, request_id=_id("request", request_id))
+        case ["checkpoint" | "cosigned" as name, witness]:
+            return Address(TopicKind(name), node.site, node.node, witness=_slug("witness", witness))
     raise ValueError(f"not a topic of ours: {topic!r}")
 
 
@@ -120,16 +142,21 @@ def subscription(kind: TopicKind, site: str | None = None, node: str | None = No
     """The filter for one kind of message; of every site or node where none is named."""
     base = f"{ROOT}/{_slug('site', site) if site else '+'}/{_slug('node', node) if node else '+'}"
     match kind:
-        case TopicKind.STATUS | TopicKind.HEALTH | TopicKind.COMMAND:
+        case TopicKind.STATUS | TopicKind.HEALTH | TopicKind.INCIDENT | TopicKind.INCIDENTS | TopicKind.COMMAND:
             return f"{base}/{kind}"
         case TopicKind.NODE_ALARM:
             return f"{base}/alarm"
         case TopicKind.MODE:
             return f"{base}/mode/#"  # the node's own, too
-        case TopicKind.CAMERA | TopicKind.ALARM | TopicKind.REPLY:
+        case TopicKind.CAMERA | TopicKind.ALARM | TopicKind.REPLY | TopicKind.CHECKPOINT | TopicKind.COSIGNED:
             return f"{base}/{kind}/+"
         case TopicKind.PICTURE:
             return f"{base}/alarm/+/+/picture"
+
+
+def to_witness(witness: str, site: str | None = None) -> str:
+    """The filter for what nodes ask one witness."""
+    return subscription(TopicKind.CHECKPOINT, site).removesuffix("+") + _slug("witness", witness)
 
 
 def _slug(what: str, text: str) -> str:

@@ -144,6 +144,33 @@ def _long(seconds: float, units: tuple[str, str, str, str]) -> str:
     return " ".join(parts[:2])
 
 
+def archive_told(cameras: int, size_bytes: int) -> Words:
+    size, uk, en = (size_bytes / 1e9, "ГБ", "GB") if size_bytes >= 10**9 else (size_bytes / 1e6, "МБ", "MB")
+    return Words(
+        uk=f"Камер: {cameras}, записів на {size:.1f} {uk}",
+        en=f"Cameras: {cameras}, {size:.1f} {en} of recordings",
+    )
+
+
+def interval_told(accounts: Sequence[Account]) -> Words:
+    return _accounted(accounts)
+
+
+def leave_given(who: str) -> Words:
+    return Words(uk=shown(f"Дозволено: {who}"), en=shown(f"Permitted: {who}"))
+
+
+def visit_opened(who: str) -> Words:
+    return Words(uk=shown(f"Відвідування почато: {who}"), en=shown(f"The visit has begun: {who}"))
+
+
+def visit_closed(who: str, seconds: float) -> Words:
+    return Words(
+        uk=shown(f"Відвідування закінчено: {who}, {_long(seconds, _UK)}"),
+        en=shown(f"The visit is over: {who}, {_long(seconds, _EN)}"),
+    )
+
+
 def clock_confirmed(time: str, reason: str, who: str) -> Words:
     return Words(
         uk=shown(f"Годинник вузла підтверджено: {time}, {who}. Записи знову знищуються за строком"),

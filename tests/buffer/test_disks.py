@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.disks import FULLER, MARKER, Disk, Disks, Shelf, in_turn
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
@@ -16,7 +17,7 @@ from edge_agent.buffer.index import Index, Receipt
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.library import Library
 from edge_agent.buffer.promise import DAY_US, OnFull, Rule
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.retention import Deleter
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError

@@ -15,12 +15,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.buffer.outbox import REJECTED_KEPT_BYTES, ROW_BYTES, SET_ASIDE_KEPT, Keep, Losses, Outbox
+from edge_agent.buffer.outbox import (
+    LIVE_S,
+    REJECTED_KEPT_BYTES,
+    ROW_BYTES,
+    SET_ASIDE_KEPT,
+    SPARE_BYTES,
+    Keep,
+    Losses,
+    Outbox,
+    OutboxItem,
+)
 from edge_agent.errors import ArchiveError
+from tests.peers.loop_disk import LoopDisk
+from tests.simulators.clock import HandClock
 
 
 def payloads(outbox: Outbox, limit: int = 1000) -> list[bytes]:
-    return [item.payload for item in outbox.next(limit)]
+    """Texts, then pictures, each in their order."""
+    return [item.payload for pictures in (False, True) for item in outbox.next(limit, pictures=pictures)]
+
+
+def told(items: list[OutboxItem]) -> list[str]:
+    return [item.payload.decode() for item in items]
 
 
 def test_messages_leave_in_the_order_they_came_and_only_when_done(tmp_path: Path) -> None:
@@ -42,7 +59,62 @@ def test_live_alarms_overtake_the_pictures_of_an_outage_but_not_each_other(tmp_p
     outbox.put("t", b"answer", keep=Keep.ANSWER)
     outbox.put("t", b"alarm 2")
     assert payloads(outbox) == [b"alarm 1", b"answer", b"alarm 2", b"picture 1", b"picture 2"]
-    assert [item.payload for item in outbox.next(9, keep=(Keep.PICTURE,))] == [b"picture 1", b"picture 2"]
+    assert told(outbox.next(9, pictures=True)) == ["picture 1", "picture 2"]
+
+
+def test_what_is_live_overtakes_the_backlog_but_an_alarm_keeps_its_own_order(tmp_path: Path) -> None:
+    clock = HandClock()
+    outbox = Outbox(tmp_path / "outbox.sqlite", clock=clock)
+    outbox.put("t", b"gate 1 start", lane="gate", thread="gate 1")
+    outbox.put("t", b"yard 1 start", lane="yard", thread="yard 1")
+    outbox.put("t", b"gate 1 end", lane="gate", thread="gate 1")
+    outbox.put("t", b"an answer", keep=Keep.ANSWER)
+    outbox.put("t", b"yard 1 picture", keep=Keep.PICTURE, lane="yard", thread="yard 1")
+    clock.move(LIVE_S + 1)
+    outbox.put("t", b"yard 1 end", lane="yard", thread="yard 1")
+    outbox.put("t", b"gate 2 start", lane="gate", thread="gate 2")
+    assert told(outbox.next(9, live=True)) == ["yard 1 start", "yard 1 end", "gate 2 start"]
+    assert told(outbox.next(9, live=False)) == ["gate 1 start", "gate 1 end", "an answer"]
+    assert told(outbox.next(9, pictures=True, live=True)) == ["yard 1 picture"]
+    assert [outbox.waiting(lane) for lane in ("gate", "yard", "porch")] == [3, 2, 0]
+    clock.move(LIVE_S + 1)
+    assert outbox.next(9, live=True) == []
+    assert len(outbox.next(9, live=False)) == 6
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 200), st.booleans()), max_size=30), st.integers(0, 400)
+)
+@settings(max_examples=40)
+def test_live_and_backlog_are_a_partition_that_turns_no_thread_round(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, bool]], later: int
+) -> None:
+    clock = HandClock()
+    outbox = Outbox(tmp_path_factory.mktemp("outbox") / "outbox.sqlite", clock=clock)
+    for thread, pause, _ in steps:
+        outbox.put("t", b"", thread=thread)
+        clock.move(pause)
+    clock.move(later)
+    live, backlog = outbox.next(100, live=True), outbox.next(100, live=False)
+    assert sorted(item.item_id for item in live + backlog) == list(range(1, len(steps) + 1))
+    assert not {item.thread for item in live} & {item.thread for item in backlog}
+    for items in (live, backlog):
+        assert [item.item_id for item in items] == sorted(item.item_id for item in items)
+    outbox.close()
+
+
+def test_an_outbox_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "CREATE TABLE item (id INTEGER PRIMARY KEY AUTOINCREMENT, keep INTEGER NOT NULL, at_us INTEGER NOT NULL,"
+            " topic TEXT NOT NULL, retain INTEGER NOT NULL, payload BLOB NOT NULL)"
+        )
+        old.execute("INSERT INTO item (keep, at_us, topic, retain, payload) VALUES (1, 5, 't', 0, X'6f6c64')")
+    outbox = Outbox(path)
+    outbox.put("t", b"new", lane="gate")
+    assert told([item for live in (False, True) for item in outbox.next(9, live=live)]) == ["old", "new"]
+    assert outbox.set_aside is None
 
 
 def test_everything_is_there_after_opening_anew_and_ids_are_never_given_twice(tmp_path: Path) -> None:
@@ -101,6 +173,49 @@ def test_a_full_outbox_drops_pictures_then_alarms_then_answers_and_counts_them(t
     assert Outbox(tmp_path / "outbox.sqlite", max_bytes=4 * size).losses().alarms == 1
 
 
+def test_a_picture_never_drives_out_an_alarm_nor_an_alarm_an_answer(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite", max_bytes=2 * (1 + 1000 + ROW_BYTES))
+    outbox.put("t", b"a" * 1000, keep=Keep.ANSWER)
+    outbox.put("t", b"b" * 1000, keep=Keep.ALARM)
+    assert outbox.put("t", b"c" * 1000, keep=Keep.PICTURE) == 0
+    assert outbox.put("t", b"d" * 1000, keep=Keep.ANSWER) > 0
+    assert outbox.put("t", b"e" * 1000, keep=Keep.ALARM) == 0
+    assert {payload[:1] for payload in payloads(outbox)} == {b"a", b"d"}
+    assert outbox.losses() == Losses(pictures=1, alarms=2)
+
+
+def test_pictures_leave_the_last_of_the_disk_to_the_texts(tmp_path: Path) -> None:
+    free = SPARE_BYTES + 150_000
+    outbox = Outbox(tmp_path / "outbox.sqlite", free_bytes=lambda _folder: free)
+    for sign in (b"1", b"2"):
+        outbox.put("t", sign * 100_000, keep=Keep.PICTURE)
+    free = SPARE_BYTES
+    outbox.put("t", b"3" * 90_000, keep=Keep.PICTURE)
+    outbox.put("t", b"alarm", keep=Keep.ALARM)
+    assert [payload[:1] for payload in payloads(outbox)] == [b"a", b"2", b"3"]
+    assert outbox.losses() == Losses(pictures=1)
+
+
+@pytest.mark.root
+def test_on_a_full_disk_alarms_take_the_place_of_the_oldest_pictures(tmp_path: Path) -> None:
+    with LoopDisk(tmp_path, megabytes=40) as disk:
+        outbox = Outbox(disk.folder / "outbox.sqlite", free_bytes=lambda _folder: 1 << 40)
+        for number in range(100):
+            outbox.put("t", b"%03d" % number + os.urandom(60_000), keep=Keep.PICTURE)
+        disk.fill()
+        for number in range(1000):
+            outbox.put("t", b"alarm %d" % number + b"." * 800)
+        losses = outbox.losses()
+        assert losses.pictures > 0
+        assert losses.alarms == 0
+        pictures = [int(item.payload[:3]) for item in outbox.next(1000, pictures=True)]
+        assert pictures == list(range(losses.pictures, 100))
+        outbox.close()
+        again = Outbox(disk.folder / "outbox.sqlite")
+        assert [item.payload.split(b".")[0] for item in again.next(9999)] == [b"alarm %d" % n for n in range(1000)]
+        again.close()
+
+
 def test_a_message_larger_than_the_outbox_is_refused_and_drives_nothing_out(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite", max_bytes=5000)
     outbox.put("t", b"small")
@@ -118,12 +233,13 @@ def test_the_bound_holds_and_nothing_vanishes_uncounted(
     finished = 0
     for size, keep, finish in steps:
         outbox.put("topic", b"x" * size, keep=keep)
-        if finish:
-            outbox.done(outbox.next(1)[0].item_id)
+        first = [*outbox.next(1), *outbox.next(1, pictures=True)][:1]
+        if finish and first:
+            outbox.done(first[0].item_id)
             finished += 1
         assert outbox.size_bytes() <= 10_000
     losses = outbox.losses()
-    assert outbox.depth() == len(outbox.next(1000))
+    assert outbox.depth() == len(payloads(outbox))
     assert outbox.depth() + finished + losses.pictures + losses.alarms + losses.answers == len(steps)
     outbox.close()
 

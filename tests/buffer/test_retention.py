@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import DeleteReason, Index, Receipt
 from edge_agent.buffer.promise import DAY_US, OnFull, Rule
-from edge_agent.buffer.retention import BATCH, Ballast, Deleter
+from edge_agent.buffer.retention import BATCH, Deleter
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import stat
 import subprocess
+import weakref
 from pathlib import Path
 
 import pytest
@@ -188,3 +190,16 @@ def test_a_full_or_read_only_disk_is_an_error_that_names_camera_and_file(archive
             SegmentFile(archive, name(sequence=2), [identity.recipient])
     finally:
         subprocess.run(["umount", "-l", archive], check=True)
+
+
+def test_what_a_file_held_is_free_as_soon_as_it_is_closed(archive: Path, identity: Identity) -> None:
+    gc.disable()
+    try:
+        file = SegmentFile(archive, name(), [identity.recipient])
+        file.write(b"x" * 200_000)
+        file.close(START_US + 1_000_000)
+        left = weakref.ref(file)
+        del file
+        assert left() is None
+    finally:
+        gc.enable()

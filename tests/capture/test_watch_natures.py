@@ -115,7 +115,8 @@ def test_crossings_beside_a_lines_ends_and_along_it_do_not_count() -> None:
 def test_several_who_cross_are_counted_in_one_alarm() -> None:
     line = Line("kerb", ((0.5, 0.95), (0.5, 0.4)))
     one, other = seen(THROUGH), [*quiet(1.6), *seen(way((0.1, 0.93), (0.9, 0.93)))]
-    pictures = [a + b for a, b in itertools.zip_longest(one, other, fillvalue=[])]
+    nobody: list[Blob] = []
+    pictures = [a + b for a, b in itertools.zip_longest(one, other, fillvalue=nobody)]
     found = told(pictures + quiet(6), lines=(line,))
     assert len(starts(found)) == 1
     assert found[-1].count == 2
@@ -251,7 +252,7 @@ def test_two_measured_lengths_give_the_horizon_and_metres_everywhere() -> None:
 
 @pytest.mark.parametrize("second", [Measure((0.8, 0.5), (0.8, 0.66), 1.75), Measure((0.8, 0.85), (0.8, 0.9), 1.75)])
 def test_measures_that_tell_no_ground_are_refused(second: Measure) -> None:
-    with pytest.raises(ValueError, match="row|down"):
+    with pytest.raises(ValueError, match=r"rows|down"):
         Ground.fitted((POSTS[0], second), 16 / 9, 80)
 
 

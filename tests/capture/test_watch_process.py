@@ -43,8 +43,8 @@ def test_somebody_crossing_arrives_as_an_alarm_with_pictures_a_direction_and_an_
         for mount, alarm in (("/sub", starts["gate"]), ("/sub", told), ("/main", starts["yard"])):
             assert best_overlap(alarm.box, truth_at(cameras, mount, SCENE, FRAMES, alarm.at_us)) > 0.3
             assert alarm.picture is not None
-            assert len(alarm.picture) <= 60_000
-            assert opened_jpeg(alarm.picture, tmp_path).shape == (360, 640, 3)
+            assert len(alarm.picture) <= 20_000
+            assert opened_jpeg(alarm.picture, tmp_path).shape == (270, 480, 3)
         assert told.alarm_id == starts["gate"].alarm_id
         assert told.direction_deg is not None
         assert apart_deg(told.direction_deg, 90) < 30

@@ -44,7 +44,7 @@ def through_h264(pictures: Iterable[Bgr], group: int = 8) -> Iterator[NDArray[np
     """The luma that a decoder makes of them."""
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height, encoder.pix_fmt = *SIZE, "yuv420p"
-    encoder.framerate, encoder.time_base = FPS, Fraction(1, FPS)
+    encoder.framerate, encoder.time_base = Fraction(FPS), Fraction(1, FPS)
     encoder.options = {"preset": "superfast", "tune": "zerolatency", "crf": "28", "g": str(group)}
     decoder = av.CodecContext.create("h264", "r")
     for number, picture in enumerate(pictures):
@@ -70,9 +70,11 @@ def told(pictures: Iterable[NDArray[np.uint8]], tampering: Tampering | None = No
     return alarms
 
 
-def noisy(picture: NDArray[np.floating] | Bgr) -> Bgr:
+def noisy(picture: object) -> Bgr:
     row, column = next(_places)
-    return np.clip(picture + _NOISE[row : row + SIZE[1], column : column + SIZE[0]], 0, 255).astype(np.uint8)
+    return np.asarray(
+        np.clip(np.asarray(picture) + _NOISE[row : row + SIZE[1], column : column + SIZE[0]], 0, 255), np.uint8
+    )
 
 
 def hand(picture: Bgr) -> Bgr:
@@ -130,7 +132,7 @@ def test_meddling_is_told_within_seconds_and_its_end_too(
 
 
 def _brighter(picture: Bgr) -> Bgr:
-    return np.clip(picture * 1.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture * 1.5, 0, 255), np.uint8)
 
 
 def _infrared(picture: Bgr) -> Bgr:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from rich.console import Console
 
 from edge_agent.desk import audit
 from edge_agent.desk.audit import NodeAnswer, gather
-from edge_agent.desk.audit_cli import exit_code, in_time
+from edge_agent.desk.audit_cli import Progress, exit_code, in_time
 from edge_agent.desk.audit_words import TroubleKind
 from edge_agent.desk.memory import Memory
+from edge_agent.desk.rows import journal_row
+from edge_agent.desk.texts import texts
 from edge_agent.errors import ConfigError, UplinkError
 from edge_agent.trust.audit import AuditPage, AuditQuery, answer, sign_page
 from edge_agent.trust.checkpoint import Verdict, origin_of
@@ -24,6 +30,7 @@ from edge_agent.trust.keys import public_key_of
 from edge_agent.trust.note import NoteKey
 from edge_agent.uplink.payloads import Reply, ReplyState, Words
 from edge_agent.uplink.topics import Topics
+from edge_agent.when import spoken
 from tests.simulators.clock import HandClock
 from tests.trust.support import NOW_US
 
@@ -325,6 +332,58 @@ def test_a_damaged_memory_is_told_and_believes_nobody(town: Town, ending: str) -
         town.memory.key(N1), town.memory.checkpoint(N1)
     first, second = gather([N1, N2], EVERYTHING, town.ask, town.memory)
     assert (kind(first), second.trouble) == (TroubleKind.FAILED, None)
+
+
+def test_a_node_with_a_new_key_still_has_to_continue_what_was_signed_with_the_old_one(town: Town) -> None:
+    town.one.key = Ed25519PrivateKey.generate()
+    (town.one.folder / "journal.checkpoint").unlink()
+    town.one.grow(250, 260)
+    assert kind(town.audit()) is TroubleKind.UNPROVEN
+    town.memory.key_path(N1).unlink()
+    told = town.audit(whole=True)
+    assert (told.trouble, told.verdict) == (None, Verdict.GROWN)
+    edited(town.one)
+    town.one.forget()
+    assert kind(town.audit()) is TroubleKind.FORKED
+
+
+def test_whoever_interrupts_does_not_wait_for_the_whole_journal(town: Town) -> None:
+    asked = threading.Event()
+
+    def page(query: AuditQuery) -> bytes:
+        town.one.grow(0, 100)  # this journal has no end
+        if query.after >= 300:
+            asked.set()
+        return town.one.log.audit(query)
+
+    def ask(node: Topics, query: AuditQuery) -> Reply:
+        if node == N1:
+            return town.ask(node, query)
+        assert asked.wait(60)
+        raise KeyboardInterrupt
+
+    town.page = page
+    with pytest.raises(KeyboardInterrupt):
+        gather([N2, N1], EVERYTHING, ask, town.memory, whole=True)
+
+
+def test_progress_is_shown_once_it_takes_long_and_on_a_terminal_only() -> None:
+    for terminal in (True, False):
+        screen, clock = io.StringIO(), HandClock()
+        with Progress(Console(file=screen, force_terminal=terminal), clock, texts("en")) as progress:
+            progress.heard("town/n1", 100, 500)
+            assert screen.getvalue() == ""
+            clock.move(2.5)
+            progress.heard("town/n2", 50, 300)
+        assert ("Read 150 of 800 entries (2 nodes)" in screen.getvalue()) is terminal
+
+
+def test_a_row_is_in_the_persons_language_and_nothing_steers_the_terminal() -> None:
+    kyiv = ZoneInfo("Europe/Kyiv")
+    told = dataclasses.replace(entry(1, "so\x1b[2J it was"), count=3, args={"camera": "gate"}, action="export")
+    when = spoken(NOW_US + 1, kyiv)
+    assert journal_row(texts("uk"), kyiv, told) == (when, "Doe John", "export gate", "виконано", "so�[2J it was (×3)")
+    assert journal_row(texts("en"), kyiv, BadLine(3, b"\xff\x1b"))[3:] == ("unreadable", "��")
 
 
 def test_an_audit_that_ends_in_the_middle_has_kept_what_was_proved(town: Town) -> None:

@@ -31,6 +31,7 @@ from edge_agent.uplink.payloads import (
     ModeReport,
     NodeState,
     Status,
+    VisitReport,
     Words,
     alarm_message,
     camera_clock_words,
@@ -126,6 +127,19 @@ def test_a_cameras_wrong_clock_is_a_warning_in_words() -> None:
         pages.append(screen.export_text(styles=False))
     assert "gate: Годинник камери поспішає на 3 год проти вузла" in pages[0]
     assert "gate: The camera's clock is 3 hours ahead of the node's" in pages[1]
+
+
+def test_who_is_at_a_node_is_shown_with_the_reason_and_steers_no_terminal() -> None:
+    visit = VisitReport(who="Мельник Андрій", why="диск [bold]", since_us=NOW_US)
+    told = health().model_copy(update={"visits": (visit,)})
+    for wording, words in zip(
+        WORDINGS, ("на вузлі Мельник Андрій від ", "at the node Мельник Андрій since "), strict=True
+    ):
+        screen = Console(width=140, record=True, file=io.StringIO())
+        screen.print(health_screen(wording, TOPICS, told, NOW_US))
+        page = screen.export_text(styles=False)
+        assert words in page
+        assert ": диск [bold]" in page
 
 
 def test_what_is_in_trouble_stands_first_and_what_does_not_fit_is_counted() -> None:

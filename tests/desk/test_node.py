@@ -175,6 +175,13 @@ def test_people_at_the_node_ask_through_its_socket(town: Town) -> None:
     wait_until(lambda: list(town.released.glob(f"*_{sent.out[:8]}.mp4.age")), 15, "the clip asked for without waiting")
 
 
+def test_an_officer_at_the_node_asks_for_its_journal_through_its_socket(town: Town) -> None:
+    told = town.officer.desk("audit", NODE, "--socket", town.socket, "--action", "journal")
+    assert (told.code, "✓ town/n1" in told.out, "дозволено" in told.out) == (0, True, True), told.err
+    assert town.agent.journal()[-1]["access"] == "direct"
+    assert town.operator.desk("audit", NODE, "--socket", town.socket).code == 77
+
+
 def test_an_unknown_camera_fails_in_words(town: Town) -> None:
     ended = town.officer.desk(*export(town.officer.recipient, "--json", camera="roof"))
     assert (ended.code, ended.json["code"], ended.json["ok"]) == (1, "not_found", False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from edge_agent.trust.command import StatusArgs
 from edge_agent.trust.journal import Journal
 from edge_agent.trust.note import NoteKey, parse_note_key
 from tests.peers.agent import Dispatcher, RunningAgent, TestPerson
+from tests.peers.cameras import CameraServer
 from tests.peers.mosquitto import Mosquitto
-from tests.peers.support import wait_until
+from tests.peers.support import ManagedProcess, wait_until
 from tests.simulators.clock import HandClock
 from tests.trust.rfc6962 import proved, tree_head
 
@@ -100,6 +102,26 @@ def test_starts_stops_and_what_changed_in_between_are_entered(stopped: RunningAg
     only = said(stopped, "show", "--action", "configuration", "--from", "1h ago", "--json")
     assert [json.loads(line)["index"] for line in only.splitlines()] == [fresh[3]["index"]]
     assert "configuration" in said(stopped, "show", "--action", "configuration")
+
+
+def test_gaps_that_ended_and_an_update_are_entered(tmp_path: Path, camera_server: CameraServer) -> None:
+    agent = RunningAgent(tmp_path, {"gate": camera_server.url("/main")}, segment_s=2)
+    with agent:
+        wait_until(lambda: agent.recording("gate"), 40, "it records")
+        agent.kill_child("recorder")
+        wait_until(lambda: agent.gaps("gate"), 60, "it records again, after a gap")
+        assert agent.stop() == 0
+    (gap,) = [entry for entry in agent.journal() if entry["kind"] == "gaps"]
+    assert (gap["args"]["camera"], gap["args"]["count"]) == ("gate", len(agent.gaps("gate")))
+    assert sum(gap["args"]["causes"].values()) == gap["args"]["count"]
+    newer = "import edge_agent; edge_agent.__version__ = '99.0'; from edge_agent.cli import main; main()"
+    command = [sys.executable, "-c", newer, "run", "--config", str(agent.config)]
+    with ManagedProcess(command, tmp_path / "newer.log", grace_s=20) as process:
+        wait_until(lambda: agent.journal()[-1]["kind"] != "stop", 40, "the newer version has started")
+        process.signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    (update,) = [entry for entry in agent.journal() if entry["kind"] == "update"]
+    assert update["args"] == {"old": __version__, "new": "99.0"}
 
 
 def test_an_agent_whose_journal_was_rewritten_says_so_signs_no_more_and_goes_on(stopped: RunningAgent) -> None:

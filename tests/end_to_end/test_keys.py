@@ -14,9 +14,12 @@ from edge_agent.clock import US, SystemClock
 from edge_agent.model import CameraId, Hold, Segment
 from edge_agent.trust.age import Identity, load_identities
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
-from tests.peers.agent import RunningAgent
+from edge_agent.trust.policy import Role
+from tests.peers.agent import RunningAgent, TestPerson
 from tests.peers.cameras import CameraServer
 from tests.peers.support import wait_until
+
+OFFICER = TestPerson("officer", Role.ARCHIVE_OFFICER)
 
 
 def key_of(path: Path) -> str:
@@ -36,7 +39,9 @@ def test_a_node_that_only_writes_records_accounts_and_rebuilds_and_the_citys_key
 ) -> None:
     city = tmp_path / "city.key"
     lines = f'recipients = ["{key_of(city)}"]\nnode_reads = false'
-    agent = RunningAgent(tmp_path, {"gate": camera_server.url("/main")}, archive_lines=lines, segment_s=3)
+    agent = RunningAgent(
+        tmp_path, {"gate": camera_server.url("/main")}, people=(OFFICER,), archive_lines=lines, segment_s=3
+    )
     with agent:
         wait_until(lambda: len(agent.segments("gate")) >= 1, 30, "footage")
         wait_until(lambda: agent.recording("gate"), 20, "a file is open")
@@ -52,9 +57,8 @@ def test_a_node_that_only_writes_records_accounts_and_rebuilds_and_the_citys_key
         assert not (agent.data / "keys" / "node.age").exists()
         told = json.loads(agent.cli("archive", "coverage", "gate", "--for", "1m", "--json").stdout)
         assert told["seconds"]["recorded"] > 3
-        for command in (["export", "gate", "-o", str(tmp_path / "clip.mp4")], ["play", "gate"]):
-            refused = agent.cli("archive", *command)
-            assert (refused.returncode, b"age -d -i KEY FILE" in refused.stderr) == (64, True)
+        refused = agent.by(OFFICER, "archive", "export", "gate", "-o", str(tmp_path / "clip.mp4"))
+        assert (refused.returncode, b"age -d -i KEY FILE" in refused.stderr) == (64, True)
         assert not (tmp_path / "clip.mp4").exists()
         assert agent.stop() == 0
         held = agent.segments("gate")
@@ -69,7 +73,7 @@ def test_a_node_that_only_writes_records_accounts_and_rebuilds_and_the_citys_key
 
 
 def test_a_rotated_key_is_kept_until_nothing_needs_it(tmp_path: Path, camera_server: CameraServer) -> None:
-    agent = RunningAgent(tmp_path, {"gate": camera_server.url("/main")}, segment_s=2)
+    agent = RunningAgent(tmp_path, {"gate": camera_server.url("/main")}, people=(OFFICER,), segment_s=2)
     key, old = agent.data / "keys" / "node.age", tmp_path / "old.key"
     with agent:
         wait_until(lambda: len(agent.segments("gate")) >= 1, 30, "footage")
@@ -83,7 +87,9 @@ def test_a_rotated_key_is_kept_until_nothing_needs_it(tmp_path: Path, camera_ser
         wait_until(lambda: len(agent.segments("gate")) >= len(sealed_to_old) + 1, 30, "footage under the new key")
 
         clip = tmp_path / "clip.mp4"
-        done = json.loads(agent.cli("archive", "export", "gate", "--for", "5m", "-o", str(clip), "--json").stdout)
+        done = json.loads(
+            agent.by(OFFICER, "archive", "export", "gate", "--for", "5m", "-o", str(clip), "--json").stdout
+        )
         assert done["frames"] >= sum(one.frames or 0 for one in agent.segments("gate"))
         fresh = [one for one in agent.segments("gate") if one not in sealed_to_old]
         assert not any(opens(old, agent.archive / one.path) for one in fresh)
@@ -106,12 +112,14 @@ def test_a_rotated_key_is_kept_until_nothing_needs_it(tmp_path: Path, camera_ser
         assert (present.returncode, b"present key" in present.stderr) == (64, True)
         assert agent.cli("keys", "drop", str(first.recipient)).returncode == 0
         assert [str(one.recipient) for one in load_identities(key)] == listed["recipients"]
-        again = agent.cli("archive", "export", "gate", "--for", "5m", "-o", str(tmp_path / "again.mp4"), "--json")
+        again = agent.by(
+            OFFICER, "archive", "export", "gate", "--for", "5m", "-o", str(tmp_path / "again.mp4"), "--json"
+        )
         assert json.loads(again.stdout)["frames"] >= done["frames"], "old and new, with the new key alone"
 
 
 def test_a_key_that_a_recording_needs_is_not_dropped(tmp_path: Path) -> None:
-    agent = RunningAgent(tmp_path, {"gate": "rtsp://127.0.0.1:9/x"})
+    agent = RunningAgent(tmp_path, {"gate": "rtsp://127.0.0.1:9/x"}, people=(OFFICER,))
     key = agent.data / "keys" / "node.age"
     key.parent.mkdir(parents=True)
     key_of(key)
@@ -152,7 +160,7 @@ def test_a_key_that_a_recording_needs_is_not_dropped(tmp_path: Path) -> None:
     assert agent.cli("archive", "rewrap", "--from", "1h ago", "-R", str(recipients)).returncode == 0
     rewrapped = agent.segments("gate")
     assert all(opens(court, agent.archive / one.path) and not opens(key, agent.archive / one.path) for one in rewrapped)
-    gone = agent.cli("archive", "export", "gate", "-o", str(tmp_path / "clip.mp4"))
+    gone = agent.by(OFFICER, "archive", "export", "gate", "-o", str(tmp_path / "clip.mp4"))
     assert (gone.returncode, b"sealed to somebody else" in gone.stderr) == (74, True)
     assert agent.cli("archive", "rewrap", "--hold", "nothing").returncode == 66
     assert agent.cli("archive", "rewrap").returncode == 64

@@ -101,6 +101,7 @@ def test_what_is_disarmed_is_silent_until_a_person_arms_it_and_until_that_ends(
 
         to_night, to_programme = entries(agent, "mode")
         assert (to_night["who"], to_night["person_id"]) == (FULL_NAME, "operator")
+        assert to_night["reason"] == f"disarmed to night set by {FULL_NAME}, the node, gate: Свято міста"
         assert to_night["args"]["before"] == "disarmed"
         assert to_night["args"]["mode"] == "night"
         assert to_night["args"]["cameras"] == ["gate"]

@@ -281,40 +281,6 @@ def test_a_killed_exporter_is_started_again_and_a_release_outlives_the_agent(
         assert probe_errors(opened(sealed, key, tmp_path)) == ""
 
 
-def test_people_at_the_node_find_play_and_export(tmp_path: Path, camera_server: CameraServer) -> None:
-    identity, key = recipient(tmp_path)
-    with RunningAgent(tmp_path, {"gate": camera_server.url("/main")}, segment_s=3) as agent:
-        wait_until(lambda: len(agent.segments("gate")) >= 2, 30, "footage")
-        listed = json.loads(agent.cli("archive", "list", "--json").stdout)
-        assert listed[0]["camera"] == "gate"
-        told = json.loads(agent.cli("archive", "coverage", "gate", "--for", "1m", "--json").stdout)
-        assert told["seconds"]["recorded"] > 4
-        assert abs(sum(told["seconds"].values()) - 60) < 0.01
-        out = tmp_path / "clip.mp4"
-        made = agent.cli("archive", "export", "gate", "--from", "6s ago", "--for", "3s", "-o", str(out), "--json")
-        report = json.loads(made.stdout)
-        assert abs(report["seconds"] - 3) < 0.2
-        assert abs(decoded_frames(out) - 45) <= 2
-        again = agent.cli("archive", "export", "gate", "--from", "6s ago", "--for", "3s", "-o", str(out))
-        assert again.returncode == 64
-        assert b"exists already" in again.stderr
-        sealed = tmp_path / "sealed.mp4.age"
-        agent.cli(
-            *("archive", "export", "gate", "--from", "6s ago", "--for", "3s", "-o", str(sealed)),
-            *("--recipient", str(identity.recipient), "--reason", "перевірка"),
-        )
-        assert probe_errors(opened(sealed, key, tmp_path)) == ""
-        played = agent.cli("archive", "play", "gate", "--from", "6s ago", "--for", "3s").stdout
-        assert played[4:8] == b"ftyp"
-        nobody = agent.cli("archive", "export", "nowhere", "--for", "1m", "-o", str(tmp_path / "x"))
-        assert (nobody.returncode, b"there are: gate" in nobody.stderr) == (66, True)
-        empty = agent.cli("archive", "export", "gate", "--from", "2001-01-01", "--for", "1m", "-o", str(tmp_path / "x"))
-        assert empty.returncode == 66
-        assert not (tmp_path / "x").exists()
-        reasons = [entry["reason"] for entry in agent.journal() if entry["action"] == "export"]
-        assert reasons.count("перевірка") == 2
-
-
 def test_a_second_agent_on_the_same_folder_is_sent_away(tmp_path: Path) -> None:
     with RunningAgent(tmp_path, {"gate": "rtsp://127.0.0.1:9/x"}) as agent:
         wait_until(lambda: (agent.data / "journal.jsonl").exists(), 15, "the first agent runs")

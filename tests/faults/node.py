@@ -16,7 +16,7 @@ from edge_agent.model import AlarmPhase, CameraFault, CameraId, CameraState, Seg
 from edge_agent.trust.age import load_identities
 from edge_agent.uplink.payloads import AlarmMessage, CameraReport, Reply, decode
 from tests.faults.restart import Restarted, restart
-from tests.peers.agent import Dispatcher, RunningAgent
+from tests.peers.agent import Dispatcher, RunningAgent, TestPerson
 from tests.peers.mosquitto import Mosquitto
 
 FLUSH_S = 1
@@ -34,9 +34,10 @@ def node_on(
     segment_s: int = 3,
     more: str = "",
     broker: Mosquitto | None = None,
+    people: tuple[TestPerson, ...] = (),
 ) -> RunningAgent:
     """Its configuration, log and socket stay in `folder`, off the disk in question."""
-    agent = RunningAgent(folder, cameras, segment_s=segment_s, more=more, broker=broker)
+    agent = RunningAgent(folder, cameras, segment_s=segment_s, more=more, broker=broker, people=people)
     text = agent.config.read_text(encoding="utf-8")
     text = text.replace('data = "data"', f'data = "{data}"\nsocket = "{folder}/s"\nidentity_file = "{folder}/node.age"')
     agent.config.write_text(text, encoding="utf-8")

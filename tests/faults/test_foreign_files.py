@@ -7,20 +7,24 @@ import os
 import shutil
 from pathlib import Path
 
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
 from edge_agent.buffer.promise import DAY_US, Rule
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.retention import Deleter
 from edge_agent.buffer.segments import SegmentName
 from edge_agent.clock import US, SystemClock
 from edge_agent.errors import BusyError
 from edge_agent.model import CameraId
 from edge_agent.trust.keys import write_secret_file
+from edge_agent.trust.policy import Role
 from tests.faults.archive import Recordings, rewrite
 from tests.faults.node import node_on
+from tests.peers.agent import TestPerson
 from tests.peers.support import wait_until
 
+OFFICER = TestPerson("officer", Role.ARCHIVE_OFFICER)
 OLD_US = 30 * 86400 * US
 
 
@@ -75,10 +79,10 @@ def test_an_archive_full_of_strange_and_damaged_files_is_recorded_to_listed_and_
     unknown.chmod(0o600)
     before = {path: path.lstat() for path in strange}
 
-    agent = node_on(tmp_path, data, {"gate": f"file://{street_h264}"}, segment_s=2)
+    agent = node_on(tmp_path, data, {"gate": f"file://{street_h264}"}, segment_s=2, people=(OFFICER,))
     with agent:
         wait_until(lambda: [s for s in agent.segments("gate") if s.start_us > clock.utc_us() - 20 * US], 40, "recorded")
-        listed = agent.cli("archive", "list", "gate", "--from", "60d ago", "--json")
+        listed = agent.by(OFFICER, "archive", "list", "gate", "--from", "60d ago", "--json")
         assert agent.cli("archive", "check", "--repair").returncode == BusyError.exit_code
         shallow = agent.cli("archive", "check", "--json")
         assert agent.stop() == 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.buffer.ballast import Ballast
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.index import Index
@@ -20,7 +21,7 @@ from edge_agent.buffer.index_marks import FIRST
 from edge_agent.buffer.ledger import Ledger
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.promise import Rule
-from edge_agent.buffer.retention import Ballast, Deleter
+from edge_agent.buffer.retention import Deleter
 from edge_agent.buffer.segments import SegmentFile, SegmentName
 from edge_agent.model import CameraId, PersonId
 from edge_agent.trust.age import Identity

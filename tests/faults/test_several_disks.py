@@ -12,14 +12,16 @@ import pytest
 from edge_agent.clock import SystemClock
 from edge_agent.disk_watch import DISK_ALARM
 from edge_agent.model import GapCause, Segment
+from edge_agent.trust.policy import Role
 from edge_agent.when import iso_utc
-from tests.peers.agent import Dispatcher, RunningAgent
+from tests.peers.agent import Dispatcher, RunningAgent, TestPerson
 from tests.peers.cameras import CameraServer
 from tests.peers.loop_disk import LoopDisk
 from tests.peers.mosquitto import Mosquitto
 from tests.peers.support import wait_until
 
 pytestmark = pytest.mark.root
+OFFICER = TestPerson("officer", Role.ARCHIVE_OFFICER)
 DISKS = ("", "b")
 FAILOVER_S = 8.0
 
@@ -32,7 +34,7 @@ class Node:
         for disk in disks.values():
             (disk.folder / "archive").mkdir()
         more = f'[[disk]]\nid = "b"\npath = "{self.archive("b")}"\n'
-        self.agent = RunningAgent(folder, {"gate": url}, broker=broker, more=more, segment_s=2)
+        self.agent = RunningAgent(folder, {"gate": url}, broker=broker, people=(OFFICER,), more=more, segment_s=2)
         text = self.agent.config.read_text().replace("[archive]\n", f'[archive]\npath = "{self.archive("")}"\n')
         self.agent.config.write_text(text)
         (folder / "data").mkdir()
@@ -118,7 +120,7 @@ def test_a_disk_that_is_pulled_out_keeps_its_recordings_in_the_index_and_gives_t
         start = min(segment.start_us for segment in node.segments())
         end = max(segment.end_us for segment in node.segments())
         span = ("--from", iso_utc(start), "--to", iso_utc(end))
-        part = agent.cli("archive", "export", "gate", *span, "-o", str(tmp_path / "part.mp4"))
+        part = agent.by(OFFICER, "archive", "export", "gate", *span, "-o", str(tmp_path / "part.mp4"))
         name = "disk b" if pulled else "the first disk"
         assert f"it is on {name}" in (part.stderr + part.stdout).decode(), part
         found = agent.cli("archive", "check", "--json")
@@ -127,7 +129,7 @@ def test_a_disk_that_is_pulled_out_keeps_its_recordings_in_the_index_and_gives_t
         assert not list(disks[pulled].folder.iterdir()), "nothing is recorded beside the disk"
         disks[pulled].mount()
         wait_until(lambda: "is there again" in agent.log(), 10, "the agent sees it")
-        whole = agent.cli("archive", "export", "gate", *span, "-o", str(tmp_path / "whole.mp4"))
+        whole = agent.by(OFFICER, "archive", "export", "gate", *span, "-o", str(tmp_path / "whole.mp4"))
         assert whole.returncode == 0, whole.stderr
         assert (tmp_path / "whole.mp4").stat().st_size > (tmp_path / "part.mp4").stat().st_size
         assert agent.stop() == 0

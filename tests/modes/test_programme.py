@@ -137,6 +137,12 @@ def test_a_programme_that_never_changes_has_no_next_change() -> None:
     assert next_change(Programme(), (), at("2026-11-23 08:00"), KYIV) is None
 
 
+def test_a_change_at_the_very_end_of_what_is_looked_at_is_found() -> None:
+    start, end = at("2026-11-22 22:00"), at("2026-11-22 22:30")
+    assert next_change(NIGHTS, (), start, KYIV, end - start) == end
+    assert next_change(NIGHTS, (), start, KYIV, end - start - 1) is None
+
+
 def test_another_zone_moves_the_programme_with_its_clocks() -> None:
     instant = at("2026-11-22 22:30")
     assert mode_at(NIGHTS, (), instant, KYIV).mode == NIGHT

@@ -136,6 +136,10 @@ def test_an_override_to_a_mode_that_is_gone_is_set_aside(tmp_path: Path, caplog:
     world.restart()
     assert world.now(YARD) == DISARMED
     assert "yard to night is set aside" in caplog.text
+    world.modes.clear(None)
+    world.plan = PLAN
+    world.restart()
+    assert world.now(YARD) == DISARMED, "what was cleared does not come back with the mode"
 
 
 def test_garbage_among_the_documents_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -176,6 +176,10 @@ class RunningAgent:
         command, environment = self.command(*arguments), self.environment()
         return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=60, check=False)
 
+    def by(self, person: TestPerson, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """The same with the person's own key."""
+        return self.cli(*arguments, "--as", person.id, "--key", person.key_file(self.folder))
+
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "edge_agent", *arguments]
 

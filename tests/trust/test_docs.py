@@ -8,13 +8,14 @@ from pathlib import Path
 
 from edge_agent.clock import US
 from edge_agent.model import PersonId
-from edge_agent.trust.checkpoint import open_checkpoint
+from edge_agent.trust.checkpoint import Verdict, judge, open_checkpoint
 from edge_agent.trust.command import ExportArgs, RefusalCode, verify
 from edge_agent.trust.journal import Journal, JournalEntry
 from edge_agent.trust.keys import parse_public_key
 from edge_agent.trust.merkle import leaf_hash
 from edge_agent.trust.note import parse_note_key
 from edge_agent.trust.policy import POLICY, Access, Action, Person, Role
+from edge_agent.trust.witness import parse_request
 from tests.simulators.clock import HandClock
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -73,3 +74,13 @@ def test_the_example_checkpoint_is_that_of_the_example_entry() -> None:
     checkpoint = open_checkpoint(fenced("journal.md", "edge-agent/") + "\n", parse_note_key(key[1]))
     line = fenced("journal.md", '{"kind"').encode()
     assert (checkpoint.size, checkpoint.root) == (1, leaf_hash(line))
+
+
+def test_the_example_request_to_a_witness_continues_the_example_checkpoint() -> None:
+    page = (DOCS / "journal.md").read_text()
+    found = re.search(r"`(edge-agent/\S+\+[0-9a-f]{8}\+\S+)`", page)
+    assert found is not None
+    key = parse_note_key(found[1])
+    request = parse_request((fenced("mqtt.md", "old 1") + "\n").encode())
+    before = open_checkpoint(fenced("journal.md", "edge-agent/") + "\n", key)
+    assert judge(before, open_checkpoint(request.note, key), request.proof) is Verdict.GROWN

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ArchiveError, ConfigError, NotFoundError
-from edge_agent.trust.checkpoint import Checkpoint, Verdict, cosign, cosignatures, open_checkpoint, sign_checkpoint
+from edge_agent.trust.checkpoint import Checkpoint, Verdict, open_checkpoint, sign_checkpoint
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
 from edge_agent.trust.journal_check import check_journal
 from edge_agent.trust.journal_log import BrokenJournalError, JournalLog
 from edge_agent.trust.journal_tree import hashes_of
 from edge_agent.trust.keys import create_key, public_key_of
 from edge_agent.trust.node_key import node_key_path, node_signing_key
-from edge_agent.trust.note import Note, NoteKey, SignatureKind, parse_note
+from edge_agent.trust.note import Note, parse_note
 from tests.peers.support import wait_until
 from tests.simulators.clock import HandClock
 from tests.trust.rfc6962 import heads_from_consistency, proved, tree_head
@@ -284,22 +284,12 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_a_journal_that_goes_on(nod
         before = now
 
 
-def test_the_same_checkpoint_is_not_signed_twice_and_keeps_its_witnesses(node: Node) -> None:
+def test_the_same_checkpoint_is_not_signed_twice(node: Node) -> None:
     node.grow(3)
     note, _ = node.signed()
-    other = Ed25519PrivateKey.generate()
-    witness = NoteKey("desk/one", public_key_of(other), SignatureKind.COSIGNATURE)
-    cosigned = cosign(note, witness.name, other, 1_790_000_000)
-    stranger = cosign(cosigned, "desk/stranger", Ed25519PrivateKey.generate(), 1_790_000_000)
-    node.log.keep_cosigned(stranger, [witness])
-    assert node.log.checkpoint() == cosigned
-    node.log.keep_cosigned(cosign(note, witness.name, other, 1_790_000_005), [witness])
-    assert len(node.log.checkpoint().signatures) == 2
-    assert [one.witness for one in cosignatures(node.log.checkpoint(), [witness])] == [witness]
+    assert node.log.checkpoint() == note
     node.grow(1)
-    assert cosignatures(node.log.checkpoint(), [witness]) == []
-    with pytest.raises(ArchiveError, match="another checkpoint"):
-        node.log.keep_cosigned(cosigned, [witness])
+    assert node.log.checkpoint() != note
 
 
 def test_a_checkpoint_file_that_is_damaged_or_of_another_key_stops_signing_and_is_kept(node: Node) -> None:

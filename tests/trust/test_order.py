@@ -16,14 +16,24 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge_agent.clock import US
-from edge_agent.trust import command
+from edge_agent.trust import command, jws
 from edge_agent.trust.age import Identity
 from edge_agent.trust.command import CommandArgs, CommandRefusedError, ExportArgs, HoldArgs, HoldEndArgs, StatusArgs
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.journal import Journal, JournalEntry, Outcome
 from edge_agent.trust.keys import public_key_of
 from edge_agent.trust.nonces import NonceStore
-from edge_agent.trust.order import MAX_LIFETIME_S, Order, OrderRefusedError, Terms, read, sign, stay_within, verify
+from edge_agent.trust.order import (
+    MAX_LIFETIME_S,
+    TYPE,
+    Order,
+    OrderRefusedError,
+    Terms,
+    read,
+    sign,
+    stay_within,
+    verify,
+)
 from edge_agent.trust.policy import Access, Limits, Purpose, Role, Wanted
 from edge_agent.trust.roster import parse_draft
 from edge_agent.trust.roster import sign as sign_roster
@@ -249,6 +259,14 @@ def test_an_order_of_one_kind_is_none_of_another() -> None:
 
 
 inside = st.integers(START - 5, END + 5)
+
+
+def test_names_that_nobody_asked_for_steer_no_terminal() -> None:
+    claims = json.dumps({"\x1b[2J\n": 1}).encode()
+    token = jws.encode(KEYS[Role.MAYOR], TYPE, "mayor", claims).decode()
+    with pytest.raises(OrderRefusedError) as caught:
+        read(token)
+    assert str(caught.value).isprintable()
 
 
 @given(st.sampled_from([(), ("gate",), ("gate", "yard")]), st.sampled_from(["gate", "yard"]), inside, inside)

@@ -30,7 +30,7 @@ KEY = Ed25519PrivateKey.generate()
 KYIV = ZoneInfo("Europe/Kyiv")
 HERE = "town/n1"
 
-# The requirements' own table, as the city's page has it; the last two rows are not on that page.
+# The requirements' own table, as the city's page has it; the last three rows are not on that page.
 REQUIREMENTS = """
 | action | mayor, first deputy, deputies | archive officer | contractor | law enforcement | operator (15-80) | auditor |
 | see health, alarms with pictures | remote | remote | direct | – | remote | – |
@@ -41,6 +41,7 @@ REQUIREMENTS = """
 | change the mode, acknowledge an alarm, write the incident register | – | remote, direct | – | – | remote, direct | – |
 | read the journal | remote | remote, direct | – | – | – | remote |
 | maintain the node (restart, configuration, diagnostics) | – | – | direct | – | – | – |
+| read the incident register | remote | remote, direct | – | – | remote, direct | – |
 | see what is held | remote | remote, direct | – | – | – | – |
 | vouch for the clock | – | direct | direct | – | – | – |
 """
@@ -49,7 +50,7 @@ COLUMNS = [
 ]  # fmt: skip
 ROWS = [
     ("status",), ("live",), ("search", "play", "export"), ("order_hold", "order_hold_end"), ("decide_release",),
-    ("mode", "acknowledge", "incident"), ("journal",), ("maintain",), ("holds",), ("clock_confirm",),
+    ("mode", "acknowledge", "incident"), ("journal",), ("maintain",), ("incidents",), ("holds",), ("clock_confirm",),
 ]  # fmt: skip
 CARRY_OUT = {"order_hold": "hold", "order_hold_end": "hold_end", "decide_release": "export"}
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Box, CameraId
 from edge_agent.trust.reply import opened
 from edge_agent.uplink import payloads
+from edge_agent.uplink.incident_payloads import TYPES as INCIDENT_TYPES
 from edge_agent.uplink.payloads import (
     MAX_JSON_BYTES,
-    TYPES,
     AlarmMessage,
     Health,
     Reply,
@@ -27,8 +27,10 @@ from edge_agent.uplink.payloads import (
     iso,
     schema,
 )
+from edge_agent.uplink.payloads import TYPES as OTHER_TYPES
 from edge_agent.uplink.topics import TopicKind, Topics, parse
 
+TYPES = OTHER_TYPES | INCIDENT_TYPES
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "mqtt.md"
 EXAMPLE = re.compile(r"^`(edge/[^`\n]+)`\n+```json\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
@@ -46,7 +48,7 @@ def test_every_example_of_the_documentation_is_valid_to_the_letter(topic: str, t
     kind = parse(topic).kind.value
     message = decode(TYPES[kind], text.encode())
     assert json.loads(encode(message)) == json.loads(text)
-    jsonschema.validate(json.loads(text), schema()[kind])
+    jsonschema.validate(json.loads(text), schema(TYPES)[kind])
 
 
 @given(
