@@ -1,6 +1,7 @@
 """How well and how cheaply cameras are watched, beside Debian's Motion and a plain frame difference.
 
-`python -m bench.watching [--quality] [--seed N] [--scene NAME …] [--notes] [--json]`; docs/watching.md tells what
+`python -m bench.watching [--quality] [--cpu] [--seed N] [--scene NAME …] [--no-peers] [--hours H] [--notes]
+[--json]`; docs/watching.md tells what
 is measured and how.
 """
 
@@ -9,16 +10,23 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
+from pathlib import Path
 
 from bench.report import Figure, print_figures
 from bench.scenes.catalogue import RECIPES, scene
-from bench.scenes.clips import clip, clips
+from bench.scenes.clips import clip, make
+from bench.watching_cpu import measure
+from bench.watching_hours import DAY_S, most_a_day, through
+from bench.watching_peers import difference_told, mask_of, motion_told
 from bench.watching_product import alarms_of_clip
 from bench.watching_score import Score, total
+from tests.peers.cameras import CameraServer
 
 PUBLISHED_SEED = 2026
+AT_ONCE = 32
 
 
 def say(words: str) -> None:
@@ -32,12 +40,40 @@ def product_score(name: str, seed: int) -> Score:
     return score
 
 
-def quality(names: Sequence[str], seed: int, workers: int) -> Score:
-    for number, _ in enumerate(clips(names, seed, workers), start=1):
+def difference_score(name: str, seed: int) -> Score:
+    one, score = scene(name, seed), Score()
+    score.add(one, difference_told(clip(one, seed), one.rules.zones, one.rules.min_area))
+    return score
+
+
+def quality(names: Sequence[str], seed: int, pool: Executor) -> dict[str, Score]:
+    """By watcher; clips that are missing are encoded first."""
+    for number, _ in enumerate(pool.map(make, names, [seed] * len(names)), start=1):
         if number % 10 == 0:
             say(f"{number} of {len(names)} scenes encoded")
-    with ProcessPoolExecutor(workers) as pool:
-        return total(pool.map(product_score, names, [seed] * len(names)))
+    found = {}
+    for who, judge in (("edge-agent", product_score), ("frame difference", difference_score)):
+        say(f"{who} looks at {len(names)} scenes")
+        found[who] = total(pool.map(judge, names, [seed] * len(names)))
+    return found
+
+
+def motion_quality(names: Sequence[str], seed: int, folder: Path) -> Score:
+    """In the clips' own time, so many at once as Motion can follow."""
+    score = Score()
+    for number in range(0, len(names), AT_ONCE):
+        part = {f"s{number + place}": scene(name, seed) for place, name in enumerate(names[number : number + AT_ONCE])}
+        say(f"Motion looks at scenes {number + 1} to {number + len(part)} of {len(names)}, in their own time")
+        place = folder / f"motion{number}"
+        place.mkdir()
+        for mount, one in part.items():
+            mask_of(one.rules.zones, place / f"{mount}.pgm")
+        mounts = {f"/{mount}": clip(one, seed) for mount, one in part.items()}
+        with CameraServer(mounts, folder=place / "server") as server:
+            told = motion_told(place, server, {mount: one.seconds for mount, one in part.items()})
+        for mount, one in part.items():
+            score.add(one, told[mount])
+    return score
 
 
 def figures(who: str, score: Score) -> list[Figure]:
@@ -57,21 +93,49 @@ def figures(who: str, score: Score) -> list[Figure]:
     return found
 
 
+def hours_figures(hours: float, seed: int, pool: Executor) -> list[Figure]:
+    say(f"{hours:g} hours of weather")
+    count, seconds = through(hours, seed, pool)
+    rate, most = count * DAY_S / seconds, most_a_day(count, seconds)
+    return [
+        Figure("edge-agent: false alarms of a camera-day, weather", round(rate, 2), "a day", "<= 1", rate <= 1),
+        Figure("… with 95 % confidence not more than", round(most, 2), "a day"),
+        Figure("… counted", count, f"in {seconds / 3600:g} h"),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quality", action="store_true", help="the labelled scenes")
+    parser.add_argument("--quality", action="store_true", help="the labelled scenes, and hours of weather")
+    parser.add_argument("--cpu", action="store_true", help="beside Motion, on live streams")
     parser.add_argument("--seed", type=int, default=PUBLISHED_SEED, help="below 100 for choosing constants")
     parser.add_argument("--scene", nargs="+", choices=sorted(RECIPES), default=[], metavar="NAME")
+    parser.add_argument("--no-peers", action="store_true", help="Motion needs the clips' own time")
+    parser.add_argument("--hours", type=float, default=1, help="of weather, simulated")
+    parser.add_argument("--cameras", type=int, default=4, help="for --cpu")
+    parser.add_argument("--seconds", type=float, default=40, help="for --cpu")
+    parser.add_argument("--fps", type=float, default=5, help="pictures a second looked at, for --cpu")
     parser.add_argument("--notes", action="store_true", help="tell every miss and every false alarm")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     names = options.scene or list(RECIPES)
-    score = quality(names, options.seed, options.workers)
-    if options.notes:
-        for note in score.notes:
-            say(note)
-    print_figures(f"watching, seed {options.seed}", figures("edge-agent", score), as_json=options.json)
+    found: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="edge-agent-bench-") as name:
+        if options.quality or not options.cpu:
+            with ProcessPoolExecutor(options.workers) as pool:
+                scores = quality(names, options.seed, pool)
+                if options.hours and not options.scene:
+                    found += hours_figures(options.hours, options.seed, pool)
+            if not options.no_peers:
+                scores["Motion"] = motion_quality(names, options.seed, Path(name))
+            for who, score in scores.items():
+                found += figures(who, score)
+                for note in score.notes if options.notes else ():
+                    say(f"{who}: {note}")
+        if options.cpu:
+            found += measure(options.seed, options.cameras, options.seconds, options.fps, Path(name))
+    print_figures(f"watching, seed {options.seed}", found, as_json=options.json)
 
 
 if __name__ == "__main__":

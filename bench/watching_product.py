@@ -19,20 +19,23 @@ import av
 import cv2
 import numpy as np
 
-from bench.scenes.catalogue import Rules
-from bench.scenes.labels import Kind
+from bench.scenes.catalogue import CROWD_PART, LOITER_S, REST_S, Rules
+from bench.scenes.labels import SPOILT, Kind
 from bench.watching_score import Told
 from edge_agent.capture.analysis import Analysis
+from edge_agent.capture.calibration import Measure
 from edge_agent.capture.camera_watch import CameraWatch
 from edge_agent.capture.feed import Feed, Rounds
+from edge_agent.capture.regions import Line as CameraLine
 from edge_agent.capture.regions import Region
 from edge_agent.capture.source import VIDEO, Packet, Source, StreamInfo, VideoTrack
 from edge_agent.capture.tracks import Instant
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.clock import US
+from edge_agent.demo import scenery
 from edge_agent.demo.scenery import Picture
 from edge_agent.messages import AlarmRaised, Message
-from edge_agent.model import Alarm, AlarmPhase, CameraId
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId
 from tests.simulators.clock import HandClock
 
 LATENCY_S = 0.02
@@ -41,8 +44,38 @@ LATENCY_S = 0.02
 
 def camera_of(rules: Rules, url: str = "rtsp://127.0.0.1/scene") -> WatchedCamera:
     """A camera configured to tell what the scene asks for."""
-    zones = tuple(Region(zone.name, zone.polygon) for zone in rules.zones)
-    return WatchedCamera(CameraId("scene"), url, zones=zones, min_area=rules.min_area)
+    of_zones = [AlarmNature(kind) for kind in Kind if kind in rules.tells and kind not in (Kind.LINE, Kind.RUNNING)]
+    zones = tuple(
+        Region(zone.name, zone.polygon, (AlarmNature.MOTION, *of_zones), LOITER_S, REST_S, CROWD_PART)
+        for zone in rules.zones
+    )
+    lines = tuple(CameraLine(line.name, (line.start, line.end)) for line in rules.lines)
+    whole = None
+    if not zones:
+        runs = (AlarmNature.RUNNING,) if Kind.RUNNING in rules.tells else ()
+        whole = (AlarmNature.MOTION, *runs)
+    return WatchedCamera(
+        CameraId("scene"),
+        url,
+        zones=zones,
+        whole=whole,
+        lines=lines,
+        tampering=tuple(AlarmNature(kind) for kind in sorted(SPOILT)),
+        min_area=rules.min_area,
+        measures=MEASURES,
+    )
+
+
+def _posts() -> tuple[Measure, ...]:
+    """A contractor's two measurements: posts of two metres on the far and on the near pavement."""
+    posts = []
+    for y in (430.0, 664.0):
+        top = y - 2 * scenery.pixels_per_metre(y)
+        posts.append(Measure((0.5, top / scenery.HEIGHT), (0.5, y / scenery.HEIGHT), 2.0))
+    return tuple(posts)
+
+
+MEASURES = _posts()
 
 
 class _Replay(CameraWatch):

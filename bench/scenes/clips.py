@@ -5,8 +5,7 @@ from __future__ import annotations
 import fractions
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -61,11 +60,6 @@ def clip(one: Scene, seed: int) -> Path:
     return path
 
 
-def _make(name: str, seed: int) -> Path:
-    return clip(scene(name, seed), seed)
-
-
-def clips(names: Sequence[str], seed: int, workers: int) -> Iterator[Path]:
-    """Those of several scenes, in order, made by several processes."""
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(_make, names, [seed] * len(names))
+def make(name: str, seed: int) -> None:
+    """Have the clip of a scene ready."""
+    clip(scene(name, seed), seed)

@@ -1,0 +1,167 @@
+"""What others make of the same clips: Debian's Motion from a live stream, and a plain frame difference.
+
+Motion runs with the configuration that its package installs (/etc/motion/motion.conf: despeckle EedDl, noise level
+32), except that
+
+- its threshold is the product's own smallest thing, 0.2 % of the picture, and `noise_tune` is off: with its defaults
+  (1500 changed pixels, tuned noise level), and with either of the two changed alone, it did not notice a walker by day
+  in the scene «walker» of seed 1; of five settings tried there this is the one that notices soonest with least ado;
+- it gets each camera's size, rate and address, and, where the scene has zones, a mask of them;
+- an event ends after 4 s without motion (`event_gap`, 60 s by default), as the product's do, or else a second event
+  in a scene could never be told;
+- it writes neither pictures nor films and serves none, so that its CPU is that of watching;
+- `on_event_start` and `on_event_end` write the time into a file, which is how events are told of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import psutil
+
+from bench.scenes.labels import Zone
+from bench.scenes.stage import FPS, SIZE
+from bench.watching_score import Told
+from edge_agent.clock import US
+from tests.peers.cameras import CameraServer, SentFrame
+from tests.peers.support import ManagedProcess, wait_until
+
+QUIET_S = 4.0
+LEAST_PART = 0.002
+"""Part of the picture that must differ, as in the product."""
+_PLAIN = Path("/etc/motion/motion.conf")
+_OURS = {
+    "daemon": "off", "setup_mode": "off", "log_level": "6", "width": SIZE[0], "height": SIZE[1], "framerate": FPS,
+    "event_gap": round(QUIET_S), "threshold": round(LEAST_PART * SIZE[0] * SIZE[1]),
+    "noise_tune": "off", "picture_output": "off", "movie_output": "off", "webcontrol_port": 0,
+    "stream_port": 0,
+}  # fmt: skip
+_GONE = ("video_device", "log_file", "target_dir")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One camera of Motion's."""
+
+    name: str
+    url: str
+    mask: Path | None = None
+
+
+def mask_of(zones: Sequence[Zone], path: Path) -> Path | None:
+    """A picture (PGM) of the zones, white, as `mask_file` wants it; without zones None: everything counts."""
+    if not zones:
+        return None
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    for zone in zones:
+        cv2.fillPoly(mask, [np.round(np.array(zone.polygon) * np.array(SIZE)).astype(np.int32)], 255)
+    path.write_bytes(b"P5\n%d %d\n255\n" % SIZE + mask.tobytes())
+    return path
+
+
+@contextlib.contextmanager
+def motion(folder: Path, cameras: Sequence[Watched]) -> Iterator[psutil.Process]:
+    """One process for all cameras; its events go to `folder/events`."""
+    hook = folder / "hook"
+    hook.write_text(f'#!/bin/sh\necho "$(date +%s.%N) $1 $2" >> {folder}/events\n')
+    hook.chmod(0o755)
+    ours = {**_OURS, "target_dir": folder}
+    lines = [
+        line
+        for line in _PLAIN.read_text().splitlines()
+        if line and line[0] not in ";#" and line.split()[0] not in (*ours, *_GONE)
+    ]
+    lines += [f"{name} {value}" for name, value in ours.items()]
+    for number, camera in enumerate(cameras, start=1):
+        own = [f"camera_id {number}", f"netcam_url {camera.url}", "netcam_params rtsp_transport=tcp"]
+        own += [f"on_event_start {hook} start {camera.name}", f"on_event_end {hook} end {camera.name}"]
+        own += [f"mask_file {camera.mask}"] if camera.mask else []
+        path = folder / f"camera{number}.conf"
+        path.write_text("\n".join(own) + "\n")
+        lines.append(f"camera {path}")
+    (folder / "motion.conf").write_text("\n".join(lines) + "\n")
+    (folder / "events").touch()
+    with ManagedProcess(["motion", "-n", "-c", folder / "motion.conf"], folder / "motion.log") as process:
+        yield psutil.Process(process.pid)
+
+
+def motion_told(folder: Path, server: CameraServer, seconds: Mapping[str, float]) -> dict[str, list[Told]]:
+    """Motion's events on clips of so many seconds, by camera; each clip plays once, from its first picture."""
+    cameras = [
+        Watched(name, server.url(f"/{name}"), mask if (mask := folder / f"{name}.pgm").exists() else None)
+        for name in seconds
+    ]
+    with motion(folder, cameras):
+        # Opening so many streams takes Motion a while; each clip's time begins with its own first picture.
+        wait_until(lambda: all(server.sent(f"/{name}") for name in seconds), 60, "Motion has opened all streams")
+        wait_until(
+            lambda: all(len(server.sent(f"/{name}")) >= (length + 6) * FPS for name, length in seconds.items()),
+            max(seconds.values()) + 120,
+            "all clips were played",
+        )
+        events = (folder / "events").read_text()
+    return {
+        name: events_of(events, name, server.sent(f"/{name}"), length) for name, length in seconds.items()
+    }  # fmt: skip
+
+
+def events_of(events: str, name: str, sent: Sequence[SentFrame], seconds: float) -> list[Told]:
+    """Out of the hook's lines `unix seconds, start or end, camera`; times since the clip's first picture."""
+    began_s = sent[0].utc_us_pushed / US
+    found: list[Told] = []
+    started_s: float | None = None
+    for line in events.splitlines():
+        at, what, who = line.split()
+        if who != name:
+            continue
+        at_s = float(at) - began_s
+        if what == "start" and at_s <= seconds:
+            started_s = at_s
+        elif what == "end" and started_s is not None:
+            found.append(Told(started_s, max(started_s, at_s - QUIET_S)))
+            started_s = None
+    if started_s is not None:
+        found.append(Told(started_s, float("inf")))
+    return found
+
+
+DIFFERS, STEADY = 20, 3
+"""Grey levels that count as another, pictures in a row."""
+
+
+def difference_told(clip: Path, zones: Sequence[Zone], min_area: float = LEAST_PART) -> list[Told]:
+    """A plain frame difference, 5 pictures a second at 320 columns: what differs from the picture before."""
+    before: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None = None
+    inside = np.full((180, 320), 255, np.uint8)
+    if zones:
+        inside[:] = 0
+        for zone in zones:
+            cv2.fillPoly(inside, [np.round(np.array(zone.polygon) * np.array((320, 180))).astype(np.int32)], 255)
+    found: list[Told] = []
+    moving, started_s, moved_s, at_s = 0, None, 0.0, 0.0
+    with av.open(str(clip)) as container:
+        for number, frame in enumerate(itertools.islice(container.decode(video=0), 0, None, 2)):
+            at_s = number * 2 / FPS
+            plane = frame.to_ndarray(format="gray")
+            now = cv2.GaussianBlur(cv2.resize(plane, (320, 180), interpolation=cv2.INTER_AREA), (5, 5), 0)
+            if before is not None:
+                differs = np.asarray(cv2.absdiff(now, before) > DIFFERS, np.uint8)
+                mask = cv2.bitwise_and(differs, inside)
+                moving = moving + 1 if cv2.countNonZero(mask) > min_area * mask.size else 0
+            before = now  # type: ignore[assignment]
+            if moving >= STEADY:
+                moved_s = at_s
+                started_s = at_s if started_s is None else started_s
+            elif started_s is not None and at_s - moved_s >= QUIET_S:
+                found.append(Told(started_s, moved_s))
+                started_s = None
+    if started_s is not None:
+        found.append(Told(started_s, moved_s))
+    return found
