@@ -24,6 +24,7 @@ from edge_agent.model import Alarm, CameraId, Interval
 from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json
 from edge_agent.trust.age import AgeWriter, Recipient
 from edge_agent.trust.command import ExportArgs, PlayArgs, Work
+from edge_agent.uplink.alarm_words import nature_name
 from edge_agent.watch_plan import shapes, watched
 from edge_agent.when import iso_utc, spoken
 from edge_agent.zones_cli import CameraArgument, camera_of, password_of
@@ -236,13 +237,14 @@ def _row(one: Difference, config: Config) -> tuple[str, str, str, str]:
     uk = config.language == "uk"
     place = f" · {shown.place}" if shown.place else ""
     start, end = spoken(shown.start_us, config.zone), spoken(shown.end_us, config.zone)
-    return start, end, f"{shown.nature}{place}", _VERDICT[one.verdict.value][not uk]
+    return start, end, f"{nature_name(shown.nature)[not uk]}{place}", _VERDICT[one.verdict.value][not uk]
 
 
 def _said(one: Episode, config: Config) -> str:
     place = f" · {one.place}" if one.place else ""
     way = "" if one.direction_deg is None else f", {one.direction_deg:.0f}°"
-    return f"{spoken(one.start_us, config.zone)} – {spoken(one.end_us, config.zone)}: {one.nature}{place}{way}"
+    nature = nature_name(one.nature)[config.language != "uk"]
+    return f"{spoken(one.start_us, config.zone)} – {spoken(one.end_us, config.zone)}: {nature}{place}{way}"
 
 
 def _json(one: Episode | None) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ CONFIG = Target(
             'max_size = "', "true", "1e400", "inf", "nan", "1979-05-27", "0x", '"""', "'''", "\\u0000", "\\U0010FFFF",
         )
     ),
-    max_bytes=6000,
+    max_bytes=8000,
 )  # fmt: skip
 
 

@@ -118,7 +118,6 @@ class SegmentFile:
         """Sealed bytes handed to the system."""
         self.path = archive / str(name)
         self._sealed = _Sealed()
-        self._sha256 = hashlib.sha256()
         self._unsynced = False
         try:
             self._fd = _create(self.path)
@@ -136,16 +135,12 @@ class SegmentFile:
         """Hand what is sealed to the system: it survives the end of this process."""
         try:
             while self._sealed.pieces:
-                self._took(os.writev(self._fd, self._sealed.pieces))
+                taken = os.writev(self._fd, self._sealed.pieces)
+                self._sealed.drop(taken)
+                self.size_bytes += taken
                 self._unsynced = True
         except OSError as error:
             raise self._error("cannot be written", error) from error
-
-    def _took(self, size: int) -> None:
-        """The system has so many bytes of what is sealed."""
-        self.size_bytes += size
-        for piece in self._sealed.drop(size):
-            self._sha256.update(piece)
 
     def sync(self) -> None:
         """Hand what was pushed to the disk: it survives a power cut."""
@@ -164,7 +159,7 @@ class SegmentFile:
         self._age.finish()
         self.push()
         self.sync()
-        facts = (frames, self._sha256.hexdigest(), False, damaged, clock, self.disk)
+        facts = (frames, self._sealed.sha256.hexdigest(), False, damaged, clock, self.disk)
         segment = Segment(self.name.camera, str(self.name), self.name.start_us, end_us, self.size_bytes, *facts)
         self._mark(segment, WHOLE_MODE)
         return segment
@@ -367,24 +362,24 @@ class _Sealed:
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.size_bytes = 0
+        self.sha256 = hashlib.sha256()
+        """Of all that was sealed."""
 
     def write(self, data: bytes, /) -> int:
         self.pieces.append(data)
         self.size_bytes += len(data)
+        self.sha256.update(data)  # now, while the processor still has it at hand
         return len(data)
 
-    def drop(self, size: int) -> list[bytes]:
-        """Take away and give the first `size` bytes."""
+    def drop(self, size: int) -> None:
+        """The system has the first `size` bytes."""
         self.size_bytes -= size
-        dropped: list[bytes] = []
         for place, piece in enumerate(self.pieces):
             if size < len(piece):
                 self.pieces = [piece[size:], *self.pieces[place + 1 :]]
-                return [*dropped, piece[:size]]
-            dropped.append(piece)
+                return
             size -= len(piece)
         self.pieces = []
-        return dropped
 
 
 def _create(path: Path) -> int:

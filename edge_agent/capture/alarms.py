@@ -91,6 +91,8 @@ class Alarms:
     view: View
     new_id: Callable[[], str]
     lines: Sequence[Line] = ()
+    moving: bool = field(init=False, default=False)
+    """Whether something moved in the last picture."""
     _tracker: Tracker = field(init=False)
     _natures: Natures = field(init=False)
     _open: dict[Key, _Open] = field(init=False, default_factory=dict)
@@ -127,6 +129,7 @@ class Alarms:
         least_seen = 3 if elapsed_s < 0.5 else 2
         tracks = self._tracker.update(now.s, blobs)
         moving = [track for track in tracks if track.last.at_s == now.s and track.moves(least_seen)]
+        self.moving = bool(moving)
         happenings = self._natures.update(now.s, tracks, moving)
         held = self._natures.held(tracks, now.s)
         self._following = [track.box for track in dict.fromkeys([*moving, *held])]

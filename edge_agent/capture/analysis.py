@@ -17,13 +17,15 @@ from edge_agent.capture.calibration import Ground, View
 from edge_agent.capture.look import Looker
 from edge_agent.capture.motion import MotionDetector, render
 from edge_agent.capture.tamper import LOOK_S, TamperWatch
-from edge_agent.capture.tracks import Instant, Track
+from edge_agent.capture.tracks import Blob, Instant, Track
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.clock import US
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId
 
 _log = logging.getLogger(__name__)
 Bgr = NDArray[np.uint8]
+IDLE_S = 5.0
+"""After so long without anything unusual half as many pictures are looked at."""
 _OBJECTS = {AlarmNature.OBJECT_LEFT, AlarmNature.OBJECT_TAKEN}
 _DATES = {"uk": "%d.%m.%Y %H:%M:%S", "en": "%Y-%m-%d %H:%M:%S"}
 
@@ -98,6 +100,8 @@ class Analysis:
         self._tampering.reconnected()
         self._detector: MotionDetector | None = None
         self._alarms: Alarms | None = None
+        self._blobs: list[Blob] = []
+        self._stirred_s = 0.0
         self._before_s = 0.0
         self._best: dict[str, tuple[Bgr, int]] = {}
 
@@ -117,7 +121,9 @@ class Analysis:
             self._before_s = now.s
         elapsed_s = max(0.0, now.s - self._before_s)
         self._before_s = now.s
-        blobs = self._detector.detect(luma, elapsed_s, self._alarms.following)
+        blobs = self._blobs = self._detector.detect(luma, elapsed_s, self._alarms.following)
+        if blobs or not self._detector.ready:
+            self._stirred_s = now.s
         outcome = self._alarms.update(now, blobs, self._tampering.see(luma, now.s))
         if outcome.best or any(decision.pictured for decision in outcome.decisions):
             picture = bgr()
@@ -126,6 +132,21 @@ class Analysis:
         else:
             picture = None
         return ended + [self._finished(decision, picture, now) for decision in outcome.decisions]
+
+    @property
+    def stirs(self) -> bool:
+        """Whether the last picture showed anything unusual, or an alarm is open."""
+        return bool(self._blobs) or (self._alarms is not None and bool(self._alarms.open_ids))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has stirred for a while: the model knows the view, and fewer pictures suffice."""
+        return self._before_s - self._stirred_s > IDLE_S and self._detector is not None and self._detector.ready
+
+    @property
+    def moving(self) -> bool:
+        """Whether something moved in the last picture."""
+        return self._alarms is not None and self._alarms.moving
 
     @property
     def insight(self) -> Insight:

@@ -120,10 +120,12 @@ def movement(track: Track, view: View) -> Movement:
     across, away = vx, -vy * FORESHORTENED
     speed: float | None = None
     towards = (0.0, 1.0)
-    if view.ground and seen and (moved := view.ground.velocity(seen[-1].foot, vx, vy)):
+    # the velocity is that of the middle of the way
+    middle = seen[len(seen) // 2].foot if seen else (0.5, 0.0)
+    if view.ground and (moved := view.ground.velocity(middle, vx, vy)):
         across, away = moved
         speed = math.hypot(across, away)
-        towards = view.ground.place(seen[-1].foot) or towards
+        towards = view.ground.place(middle) or towards
     elif seen and kind in (Kind.PERSON_LIKE, Kind.VEHICLE_LIKE):
         height = sorted(one.box.height for one in seen)[len(seen) // 2]
         # the least it can be: how far a way up or down leads is not known well enough

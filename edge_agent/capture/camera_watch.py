@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from edge_agent.capture.analysis import Analysis
 from edge_agent.capture.decoder import Decoder, Picture, Sampler, fresh
 from edge_agent.capture.feed import Feed, Rounds
-from edge_agent.capture.source import CameraFailed, Packet, Source, StreamInfo
+from edge_agent.capture.source import VIDEO, CameraFailed, Packet, Source, StreamInfo
+from edge_agent.capture.thrift import Thrift
 from edge_agent.capture.tracks import Instant
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.capture.worker import TAKE_S, CameraWorker, StallWatch
@@ -31,6 +32,8 @@ BROKEN_ERRORS = 5
 """… and sooner when so many of them could not be decoded."""
 LAG_S = 1.5
 """Pictures older than this are stale: whole groups of pictures are skipped to catch up."""
+HELD_S = 1.2
+"""Of the pictures that were not decoded at first, those of so long are looked at when something stirs."""
 REPORT_S = 30.0
 
 
@@ -81,6 +84,7 @@ class CameraWatch(CameraWorker):
 
     def _watch(self, feed: Feed, info: StreamInfo, analysis: Analysis) -> Iterator[float]:
         decoder = Decoder(info.video.codec, info.video.extradata, keyframes_only=self._camera.keyframes_only)
+        choice = _Choice(decoder, None if self._camera.keyframes_only else Thrift())
         sampler = Sampler(self._camera.fps)
         stall, pictured_at = StallWatch(self._clock), self._clock.monotonic()
         errors = 0
@@ -91,26 +95,27 @@ class CameraWatch(CameraWorker):
             stall.check(feed)
             batch, skipped = fresh(batch, now_s, LAG_S)
             if skipped:
-                decoder.reset()
+                choice.reset()
                 self.counters.skipped += skipped
-            for picture in self._decoded(decoder, batch):
+            for picture in self._decoded(choice, batch):
                 pictured_at, errors = self._clock.monotonic(), decoder.errors
                 self._change(CameraState.RECORDING)
-                if sampler.wants(picture.arrival_monotonic):
+                if sampler.wants(picture.arrival_monotonic, analysis.idle):
                     self._look(picture, analysis)
+                    choice.seen(picture.arrival_monotonic, analysis)
             blind_s = self._clock.monotonic() - pictured_at
             if blind_s > BLIND_S or (blind_s > BROKEN_S and decoder.errors - errors >= BROKEN_ERRORS):
                 raise CameraFailed(CameraFault.BROKEN, f"nothing that came for {blind_s:.0f} s could be decoded")
             self._report()
 
-    def _decoded(self, decoder: Decoder, batch: list[tuple[Packet, int]]) -> Iterable[Picture]:
+    def _decoded(self, choice: _Choice, batch: list[tuple[Packet, int]]) -> Iterable[Picture]:
         for packet, lost_before in batch:
             if lost_before:
-                decoder.reset()
+                choice.reset()
                 self.counters.skipped += lost_before
-            errors_before = decoder.errors
-            yield from decoder.decode(packet)
-            self.counters.errors += decoder.errors - errors_before
+            errors_before = choice.decoder.errors
+            yield from choice.pictures(packet)
+            self.counters.errors += choice.decoder.errors - errors_before
 
     def _look(self, picture: Picture, analysis: Analysis) -> None:
         if self._clock.monotonic() - picture.arrival_monotonic > LAG_S:
@@ -139,3 +144,36 @@ class CameraWatch(CameraWorker):
             )
         self._reported = Counters(now.seen, now.skipped, now.errors)
         self._reported_at = self._clock.monotonic()
+
+
+class _Choice:
+    """Decodes what is wanted now, and keeps the rest of a group of pictures until it is wanted or the next begins."""
+
+    def __init__(self, decoder: Decoder, thrift: Thrift | None) -> None:
+        self.decoder = decoder
+        self._thrift = thrift
+        self._held: list[Packet] = []
+
+    def reset(self) -> None:
+        self.decoder.reset()
+        self._held.clear()
+
+    def pictures(self, packet: Packet) -> Iterable[Picture]:
+        if packet.track != VIDEO or self._thrift is None:
+            yield from self.decoder.decode(packet)
+            return
+        if packet.keyframe:
+            self._held.clear()
+        if not self._thrift.wants(packet.arrival_monotonic, len(packet.data), packet.keyframe):
+            self._held.append(packet)
+            return
+        held, self._held = self._held, []
+        for one in held:
+            # what is too old to be looked at is decoded for the sake of its successors only
+            since = packet.arrival_monotonic - HELD_S
+            yield from (picture for picture in self.decoder.decode(one) if picture.arrival_monotonic >= since)
+        yield from self.decoder.decode(packet)
+
+    def seen(self, at_s: float, analysis: Analysis) -> None:
+        if self._thrift is not None:
+            self._thrift.seen(at_s, analysis.stirs, analysis.moving)

@@ -110,15 +110,20 @@ class Sampler:
     def __init__(self, fps: float) -> None:
         self._every_s = 1 / fps
         self._due: float | None = None
+        self._passed = False
 
-    def wants(self, at_s: float) -> bool:
-        """Whether the picture of this monotonic time is due; a quarter of the interval is forgiven to jitter."""
+    def wants(self, at_s: float, idle: bool = False) -> bool:
+        """Whether the picture of this monotonic time is due; a quarter of the interval is forgiven to jitter.
+
+        idle: half as many suffice, where that is still two a second.
+        """
         if self._due is None:
             self._due = at_s
         if at_s < self._due - 0.25 * self._every_s:
             return False
         self._due = max(self._due + self._every_s, at_s + 0.5 * self._every_s)
-        return True
+        self._passed = idle and self._every_s <= 0.25 and not self._passed
+        return not self._passed
 
 
 def fresh(batch: list[tuple[Packet, int]], now_s: float, lag_s: float) -> tuple[list[tuple[Packet, int]], int]:

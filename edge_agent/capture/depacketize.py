@@ -10,7 +10,6 @@ the change of the timestamp, and after it once was wrong, only that change count
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from edge_agent.capture.rtp import RtpPacket
@@ -40,8 +39,7 @@ _HEVC = _meanings({_SLICE: range(32), _KEY: range(16, 24), _SPS: (33,), _SUFFIX:
 _RECOVERY_POINT = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """When something came, by both clocks."""
 
     utc_us: int

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.capture.analysis import Insight
-from edge_agent.capture.zone_check import Point, Shape
+from edge_agent.capture.regions import Point
+from edge_agent.capture.zone_check import Shape
 from edge_agent.clock import US
 from edge_agent.errors import EdgeError
 from edge_agent.model import Box

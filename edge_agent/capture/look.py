@@ -6,7 +6,6 @@ far the usual structure is found again (its projection), not by how much structu
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +49,7 @@ class Look:
     white: float
     """The part of the picture that is nearly white, beyond what is usual."""
     change: float
-    """Mean difference of one picture from the one before, in grey levels; the median since the last look."""
+    """Mean difference of one picture from the one before, in grey levels; the least since the last look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class Looker:
             fine = np.roll(fine, shift, (0, 1))
         coarse, usually = now.coarse - now.coarse.mean(), usual.coarse - usual.coarse.mean()
         contrast = _projected(coarse, usually)
-        change = statistics.median(self._changes) if self._changes else 0.0
+        change = min(self._changes, default=0.0)
         self._changes.clear()
         return Look(
             blocks,

@@ -17,7 +17,7 @@ SURE = 2
 """So many pictures in a row make a thing be in a zone, or out of it, or beyond a line."""
 LINE_MARGIN = 0.008
 """Nearer to a line than this, in heights of the picture, nobody is on a side of it."""
-RUN_S = 0.6
+RUN_S = 0.4
 CROWD_S = 5.0
 HELD_MOST_S = 300.0
 """The background does not swallow what rests in such a zone for so long."""
@@ -112,13 +112,14 @@ class _Zone:
             if known is None:
                 # what comes over the picture's edge comes from outside
                 known = self._presence[track.number] = _Presence(within and not track.from_edge)
-            if known.seen(within):
+            # what has not moved yet, may be none that comes and goes
+            if track.moved_s is not None and known.seen(within):
                 (entered if within else left).append(track)
         for track in gone:
             known = self._presence.pop(track.number, None)
-            if known and known.inside and track.last.cut:
+            if known and known.inside and track.last.cut and track.moved_s is not None:
                 left.append(track)
-        return [one for one in entered if one.moved_s is not None], [one for one in left if one.moved_s is not None]
+        return entered, left
 
     def _loitering(self, now_s: float, inside: list[Track], _moving: list[Track]) -> list[Track]:
         self._stays = [stay for stay in self._stays if now_s - stay.last_s <= LINK_S]
@@ -146,7 +147,7 @@ class _Zone:
         ]
         if lost:
             return min(lost, key=lambda stay: stay.since_s)
-        stay = _Stay(track.began_s, now_s, track.box, track.number, track.last.cut)
+        stay = _Stay(now_s, now_s, track.box, track.number, track.last.cut)
         self._stays.append(stay)
         return stay
 

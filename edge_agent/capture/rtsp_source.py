@@ -193,14 +193,14 @@ class RtspSource:
                 conversation = Conversation(address, login, basic=basic, audio=self._camera.audio)
                 self._conversation = conversation
                 conversation.begin()
-                self._send()
+                self._send(self._clock.monotonic())
                 while conversation.stage is not Stage.PLAYING:
                     if self._clock.monotonic() > deadline:
                         raise CameraFailed(
                             CameraFault.UNREACHABLE, f"{self._where} cannot be reached: no answer in time"
                         )
                     self._early += conversation.receive(self._read_opening())
-                    self._send()
+                    self._send(self._clock.monotonic())
                 return
             except Redirected as redirected:
                 self.close()
@@ -302,12 +302,14 @@ class RtspSource:
     def _closed(self) -> CameraFailed:
         return CameraFailed(CameraFault.CLOSED, f"{self._where} closed the connection")
 
-    def _send(self) -> None:
+    def _send(self, now: float) -> None:
         """Hand over what is to be sent, as far as the socket takes it."""
         assert self._conversation is not None
         assert self._socket is not None
         data = self._unsent + self._conversation.outgoing()
-        now = self._clock.monotonic()
+        if not data:
+            self._sent_at = now
+            return
         try:
             self._unsent = data[self._socket.send(data) :] if data else b""
         except (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -330,7 +332,7 @@ class RtspSource:
             self._reported_at = now
             for channel, track in self._controls.items():
                 self._conversation.send(channel, track.reception.receiver_report(self._own_ssrc, now))
-        self._send()
+        self._send(now)
 
     # ---- packets
 

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from edge_agent.capture.analysis import Analysis, Insight
+from edge_agent.capture.analysis import Analysis, Insight, Tampering
 from edge_agent.capture.decoder import Picture, Sampler
 from edge_agent.capture.tracks import Instant
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.clock import US
-from edge_agent.model import Alarm, AlarmPhase
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase
 
 GAP_S = 5.0
 """Pictures further apart than this come from two connections: the watcher would have begun anew."""
@@ -43,7 +43,7 @@ class Watching:
     def __init__(
         self, camera: WatchedCamera, timezone: ZoneInfo, language: Literal["uk", "en"], new_id: Callable[[], str]
     ) -> None:
-        self._make = partial(Analysis, camera, timezone, language, new_id)
+        self._make = partial(Analysis, camera, timezone, language, new_id, Tampering(camera.tampering))
         self._fps = camera.fps
         self._sampler = Sampler(camera.fps)
         self._analysis = self._make()
@@ -82,7 +82,7 @@ class Watching:
 class Episode:
     """One alarm from its start to its end."""
 
-    nature: str
+    nature: AlarmNature
     place: str | None
     start_us: int
     end_us: int

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-Point = tuple[float, float]
+from edge_agent.capture.regions import Point, area, contains
 
 LEAST_SIDE = 0.02
 """A zone narrower than this part of the picture can hold nobody's feet for long."""
@@ -99,12 +99,6 @@ def self_crossing(polygon: Sequence[Point]) -> Point | None:
     return _crossing(list(zip(polygon, [*polygon[1:], polygon[0]], strict=True)), closed=True)
 
 
-def area(polygon: Sequence[Point]) -> float:
-    """As a part of the picture."""
-    pairs = zip(polygon, [*polygon[1:], polygon[0]], strict=True)
-    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in pairs)) / 2
-
-
 def extent(points: Sequence[Point]) -> tuple[float, float]:
     """(width, height) of what it spans."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -118,16 +112,6 @@ def distinct(points: Sequence[Point]) -> list[Point]:
         if all(math.dist(point, other) >= SAME for other in kept):
             kept.append(point)
     return kept
-
-
-def contains(polygon: Sequence[Point], point: Point) -> bool:
-    """By the even-odd rule."""
-    x, y = point
-    inside = False
-    for (ax, ay), (bx, by) in zip(polygon, [*polygon[1:], polygon[0]], strict=True):
-        if (ay > y) != (by > y) and x < ax + (y - ay) * (bx - ax) / (by - ay):
-            inside = not inside
-    return inside
 
 
 def _crossing(edges: Sequence[tuple[Point, Point]], *, closed: bool) -> Point | None:

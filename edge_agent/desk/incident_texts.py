@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge_agent.config import Language
@@ -15,6 +16,7 @@ class IncidentTexts:
     columns: tuple[str, ...]
     node_itself: str
     severity: str
+    severities: Mapping[str, str]
     acknowledged: str
     waiting: str
     false: str
@@ -43,6 +45,7 @@ _UK = IncidentTexts(
     ),
     node_itself="сам вузол",
     severity="важливість",
+    severities={"info": "довідкова", "warning": "звичайна", "critical": "критична"},
     acknowledged="підтверджено",
     waiting="не підтверджено",
     false="хибна",
@@ -70,6 +73,7 @@ _EN = IncidentTexts(
     ),
     node_itself="the node itself",
     severity="severity",
+    severities={},
     acknowledged="acknowledged",
     waiting="not acknowledged",
     false="false",

@@ -132,7 +132,7 @@ class Rows:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        widths = (1.5, 1.5, 2.5, 1.4, 1.4, 1.0, 2.0, 2.6, 1.7)
+        widths = (1.4, 1.4, 2.4, 1.4, 1.4, 1.5, 1.8, 2.5, 1.7)
         return tuple(Column(title, width) for title, width in zip(self.words.columns, widths, strict=True))
 
     def row(self, node: Topics, record: IncidentRecord) -> tuple[str, ...]:
@@ -154,7 +154,8 @@ class Rows:
 
     def what(self, record: IncidentRecord) -> str:
         said = getattr(record.text, self.texts.language)
-        return f"{said}\n{self.words.severity}: {record.severity}" if record.severity else str(said)
+        loud = self.words.severities.get(record.severity or "", record.severity)
+        return f"{said}\n{self.words.severity}: {loud}" if loud else str(said)
 
     def moment(self, us: int) -> str:
         return from_us(us, self.zone).strftime("%d.%m.%Y %H:%M:%S")
@@ -196,8 +197,9 @@ class Rows:
     def footage(self, record: IncidentRecord) -> str:
         if record.footage is None:
             return ""
-        start, end = (self.moment(us) for us in (record.footage.start_us, record.footage.end_us))
-        return f"{record.footage.camera}\n{start} –\n{end}"
+        start, end = self.moment(record.footage.start_us), self.moment(record.footage.end_us)
+        day, _, hour = end.partition(" ")
+        return f"{record.footage.camera}\n{start} –\n{hour if start.startswith(day) else end}"
 
     def remarks(self, told: list[Told]) -> list[Remark]:
         """What the reader must know of the whole."""

@@ -76,6 +76,11 @@ _SIDE = {
 }
 
 
+def nature_name(nature: AlarmNature) -> tuple[str, str]:
+    """In Ukrainian and English."""
+    return _NATURE[nature]
+
+
 def alarm_sentence(alarm: Alarm, camera_name: str, place_name: str) -> tuple[str, str]:
     """(Ukrainian, English); place_name: of the zone or line, empty for the whole picture."""
     ends = alarm.phase is AlarmPhase.END and alarm.cut is None

@@ -17,7 +17,8 @@ def companions_of(config: Config, topics: Topics, clock: Clock) -> list[Companio
         return found
     if config.mqtt.home_assistant is not None:
         names = {camera.id: camera.name for camera in config.camera}
-        found.append(HomeAssistant(topics, names, config.mqtt.home_assistant.prefix, config.language))
+        prefix, plain = config.mqtt.home_assistant.prefix, not config.alarm.seal_pictures_to
+        found.append(HomeAssistant(topics, names, prefix, config.language, pictures=plain))
     if config.mqtt.onvif is not None:
         zones = {camera.id: [zone.id for zone in camera.watch.zone] for camera in config.camera}
         found.append(OnvifEvents(config.mqtt.onvif.prefix or topics.base, zones, clock))

@@ -21,6 +21,10 @@ from edge_agent.uplink.payloads import AlarmMessage, iso
 from edge_agent.uplink.topics import Topics
 
 BORN = b"online"
+_OLDEST = (
+    "{{ ((value_json.at_us - value_json.oldest_footage_us) / 86400000000) | round(2)"
+    " if value_json.oldest_footage_us else None }}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,16 @@ class Entity:
 
 
 class HomeAssistant:
-    """A companion that announces the node; `cameras` are ids and names."""
+    """A companion that announces the node; `cameras` are ids and names.
 
-    def __init__(self, topics: Topics, cameras: Mapping[str, str], prefix: str, language: str) -> None:
+    `pictures`: those of alarms are plain JPEG; sealed ones Home Assistant could not show.
+    """
+
+    def __init__(
+        self, topics: Topics, cameras: Mapping[str, str], prefix: str, language: str, *, pictures: bool = True
+    ) -> None:
         self._topics, self._cameras, self._prefix, self._language = topics, cameras, prefix, language
+        self._pictures = pictures
         self._device = f"edge-{topics.site}-{topics.node}"
         self._open = OpenAlarms()
         self._born = f"{prefix}/status"
@@ -105,7 +115,8 @@ class HomeAssistant:
                 "model": "camera",
                 "via_device": self._device,
             }
-            for entity in camera_entities(self._topics, camera, self._state_topic(camera)):
+            entities = camera_entities(self._topics, camera, self._state_topic(camera))
+            for entity in [*(picture_entities(self._topics, camera) if self._pictures else ()), *entities]:
                 yield self._announcement(entity, device, f"{camera}-{entity.key}")
 
     def _announcement(self, entity: Entity, device: Mapping[str, Any], object_id: str) -> Publication:
@@ -153,19 +164,23 @@ def node_entities(topics: Topics) -> Iterator[Entity]:
         ("temperature", "Температура", "Temperature", "{{ value_json.temperature_c }}", _of("temperature", "°C")),
         ("disk_free", "Вільно на диску", "Free on disk", "{{ value_json.disk_free_bytes }}", _of("data_size", "B")),
         ("archive", "Архів", "Archive", "{{ value_json.archive_bytes }}", _of("data_size", "B")),
-        ("oldest", "Найдавніший запис", "Oldest recording", _moment("value_json.oldest_footage_us"), _OLDEST),
+        ("oldest", "Вік найдавнішого запису", "Age of the oldest recording", _OLDEST, _of("duration", "d")),
         ("undelivered", "Чекає на зв'язок", "Waiting for the broker", "{{ value_json.outbox.waiting }}", _measured()),
     ):
         config = {"state_topic": topics.health, "value_template": template, "entity_category": "diagnostic", **more}
         yield Entity("sensor", key, uk, en, config)
 
 
-def camera_entities(topics: Topics, camera: str, state_topic: str) -> Iterator[Entity]:
-    """What a camera shows: its last alarm's picture, motion, tampering, whether it is recorded, figures."""
+def picture_entities(topics: Topics, camera: str) -> Iterator[Entity]:
+    """The last alarm's picture: as a camera for dashboards, as an image that tells when it came."""
     pictures = f"{topics.alarm(camera)}/+/picture"
     yield Entity("camera", "picture", "Остання тривога", "Last alarm", {"topic": pictures})
     still = {"image_topic": pictures, "content_type": "image/jpeg"}
     yield Entity("image", "still", "Знімок тривоги", "Alarm picture", still)
+
+
+def camera_entities(topics: Topics, camera: str, state_topic: str) -> Iterator[Entity]:
+    """What a camera shows: motion, tampering, whether it is recorded, figures, its mode."""
     for key, uk, en in (("motion", "Рух", "Motion"), ("tamper", "Втручання", "Tampering")):
         config = {
             "state_topic": state_topic,
@@ -213,13 +228,6 @@ def _measured(unit: str | None = None) -> dict[str, str]:
 
 def _of(device_class: str, unit: str) -> dict[str, str]:
     return {"device_class": device_class, **_measured(unit)}
-
-
-def _moment(us: str) -> str:
-    return f"{{{{ ({us} / 1000000) | timestamp_custom('%Y-%m-%dT%H:%M:%S+00:00', false) if {us} else None }}}}"
-
-
-_OLDEST = {"device_class": "timestamp"}
 
 
 def _on(state: bool) -> str:

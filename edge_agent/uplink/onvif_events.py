@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edge_agent.clock import Clock
-from edge_agent.model import AlarmPhase
+from edge_agent.model import AlarmNature, AlarmPhase
 from edge_agent.uplink.companions import OpenAlarms, Publication
 from edge_agent.uplink.link import Received
 from edge_agent.uplink.payloads import AlarmMessage, iso
@@ -26,21 +26,23 @@ Items = Mapping[str, str | bool]
 WHOLE_PICTURE = "picture"
 """The rule of a camera without zones."""
 
-_INSIDE = frozenset({"motion", "entered", "loitering", "running", "crowding"})
+_INSIDE = frozenset(
+    {AlarmNature.MOTION, AlarmNature.ENTERED, AlarmNature.LOITERING, AlarmNature.RUNNING, AlarmNature.CROWD}
+)
 _TAMPERING = {
-    "lost": "VideoSource/SignalLoss",
-    "covered": "VideoSource/ImageTooDark/AnalyticsService",
-    "blinded": "VideoSource/ImageTooBright/AnalyticsService",
-    "defocused": "VideoSource/ImageTooBlurry/AnalyticsService",
-    "turned": "VideoSource/GlobalSceneChange/AnalyticsService",
+    AlarmNature.LOST: "VideoSource/SignalLoss",
+    AlarmNature.COVERED: "VideoSource/ImageTooDark/AnalyticsService",
+    AlarmNature.BLINDED: "VideoSource/ImageTooBright/AnalyticsService",
+    AlarmNature.DEFOCUSED: "VideoSource/ImageTooBlurry/AnalyticsService",
+    AlarmNature.TURNED: "VideoSource/GlobalSceneChange/AnalyticsService",
     # ONVIF has no such topic; the specification lets a vendor's own namespace be named.
-    "frozen": "VideoSource/edge:ImageFrozen",
+    AlarmNature.FROZEN: "VideoSource/edge:ImageFrozen",
 }
 _EVENTS = {
-    "line": "RuleEngine/LineDetector/Crossed",
-    "loitering": "RuleEngine/LoiteringDetector/ObjectIsLoitering",
-    "object_left": "RuleEngine/ObjectAbandoned",
-    "object_taken": "RuleEngine/ObjectRemoved",
+    AlarmNature.LINE: "RuleEngine/LineDetector/Crossed",
+    AlarmNature.LOITERING: "RuleEngine/LoiteringDetector/ObjectIsLoitering",
+    AlarmNature.OBJECT_LEFT: "RuleEngine/ObjectAbandoned",
+    AlarmNature.OBJECT_TAKEN: "RuleEngine/ObjectRemoved",
 }
 
 
@@ -61,7 +63,7 @@ def properties_of(camera: str, zones: Iterable[str]) -> Iterator[Property]:
     for nature, topic in _TAMPERING.items():
         yield Property(topic, source, "State", partial(_of_nature, nature))
     cells = {"VideoSourceConfigurationToken": camera, "VideoAnalyticsConfigurationToken": camera, "Rule": WHOLE_PICTURE}
-    yield Property("RuleEngine/CellMotionDetector/Motion", cells, "IsMotion", partial(_of_nature, "motion"))
+    yield Property("RuleEngine/CellMotionDetector/Motion", cells, "IsMotion", partial(_of_nature, AlarmNature.MOTION))
     for zone in zones:
         inside = partial(_inside, zone)
         yield Property("RuleEngine/FieldDetector/ObjectsInside", _rule(camera, zone), "IsInside", inside)
@@ -71,12 +73,12 @@ def _of_the_scene(alarm: AlarmMessage) -> bool:
     return not alarm.nature.of_the_camera
 
 
-def _of_nature(nature: str, alarm: AlarmMessage) -> bool:
-    return alarm.nature.value == nature
+def _of_nature(nature: AlarmNature, alarm: AlarmMessage) -> bool:
+    return alarm.nature is nature
 
 
 def _inside(zone: str, alarm: AlarmMessage) -> bool:
-    return alarm.zone == zone and alarm.nature.value in _INSIDE
+    return alarm.zone == zone and alarm.nature in _INSIDE
 
 
 class OnvifEvents:
@@ -100,16 +102,19 @@ class OnvifEvents:
         """The properties that this step changes, and the event that its beginning is."""
         known = self._properties.get(message.camera, [])
         before = [any(map(one.of, self._open.of(message.camera))) for one in known]
+        counted = next((one.count for one in self._open.of(message.camera) if one.alarm_id == message.alarm_id), 0)
         self._open.hear(message)
         after = [any(map(one.of, self._open.of(message.camera))) for one in known]
         for one, was, now in zip(known, before, after, strict=True):
             if was != now:
                 yield self._told(one, message.at_us, now)
-        topic = _EVENTS.get(message.nature.value)
-        if topic and message.phase is AlarmPhase.START:
+        topic = _EVENTS.get(message.nature)
+        # each crossing of a line is an event of its own
+        again = message.nature is AlarmNature.LINE and message.phase is AlarmPhase.UPDATE and message.count > counted
+        if topic and (message.phase is AlarmPhase.START or again):
             source = _rule(message.camera, message.zone or WHOLE_PICTURE)
             data: dict[str, str | bool] = {"ObjectId": message.alarm_id}
-            if message.nature.value == "loitering":
+            if message.nature is AlarmNature.LOITERING:
                 data["Since"] = iso(message.started_us)
             yield self._publication(topic, source, message.at_us, data, kept=True, lane=message.camera)
 

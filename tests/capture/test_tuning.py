@@ -24,7 +24,7 @@ from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.capture.zone_check import Shape
 from edge_agent.clock import US
 from edge_agent.errors import ArchiveError
-from edge_agent.model import Alarm, AlarmPhase
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase
 from edge_agent.watch_film import WatchFilm
 from tests.capture.watching import watched
 from tests.peers.cameras import make_clip
@@ -100,7 +100,7 @@ def test_over_a_hole_in_the_recordings_alarms_end_and_begin_anew(clip: Path) -> 
 _episodes = st.lists(
     st.builds(
         lambda nature, place, start, length: Episode(nature, place, start * US, (start + length) * US),
-        st.sampled_from(["motion", "line"]),
+        st.sampled_from([AlarmNature.MOTION, AlarmNature.LINE]),
         st.sampled_from([None, "a"]),
         st.integers(0, 60),
         st.integers(0, 20),

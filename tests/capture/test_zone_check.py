@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.capture.zone_check import Point, area, check_line, check_together, check_zone, contains, self_crossing
+from edge_agent.capture.regions import Point, area, contains
+from edge_agent.capture.zone_check import check_line, check_together, check_zone, self_crossing
 
 SQUARE: list[Point] = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)]
 LEAST = 0.002

@@ -71,7 +71,7 @@ def health(at_us: int, *, troubles: tuple[Trouble, ...] = ()) -> Health:
         disk_total_bytes=10,
         disk_free_bytes=4_000_000,
         archive_bytes=5,
-        oldest_footage_us=1_795_356_309_123_456,
+        oldest_footage_us=at_us - 5 * 43_200_000_000,
         troubles=troubles,
         cameras={
             "gate": CameraReport(state=CameraState.RECORDING, fps=25, bitrate_bps=4e6, kept=kept, mode=day),
@@ -98,7 +98,7 @@ def test_home_assistant_shows_the_node_its_cameras_alarms_and_pictures(broker: M
             assert home.shows(f"{DEVICE}-cpu", "12.5").device == "melitopol node-17"
             assert "Диск" in home.shows(f"{DEVICE}-troubles", "on").attributes["troubles"]
             assert home.shows(f"{DEVICE}-temperature", "unknown").attributes["unit_of_measurement"] == "°C"
-            home.shows(f"{DEVICE}-oldest", "2026-11-22T14:05:09+00:00")
+            home.shows(f"{DEVICE}-oldest", "2.5")
             home.shows(f"{DEVICE}-gate-kept", "6.5")
             night = ModeReport(mode="night", name="Ніч", severity=Severity.CRITICAL, since_us=1)
             said = Words(uk="Ніч", en="Night")
@@ -133,6 +133,15 @@ def test_home_assistant_shows_the_node_its_cameras_alarms_and_pictures(broker: M
             assert len(home.states) == 9 + 2 * 10
     finally:
         node.link.stop()
+
+
+def test_sealed_pictures_have_no_entities() -> None:
+    kinds = {
+        pictures: [one.topic.split("/")[1] for one in Companion(TOPICS, CAMERAS, "p", "uk", pictures=pictures).online()]
+        for pictures in (True, False)
+    }
+    assert [kinds[True].count(kind) for kind in ("camera", "image", "binary_sensor")] == [2, 2, 8]
+    assert [kinds[False].count(kind) for kind in ("camera", "image", "binary_sensor")] == [0, 0, 8]
 
 
 def test_entities_of_a_camera_that_is_gone_are_withdrawn_and_a_newborn_is_told_all(tmp_path: Path) -> None:

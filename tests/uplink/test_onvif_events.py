@@ -14,6 +14,7 @@ from edge_agent.buffer.outbox import Outbox
 from edge_agent.clock import SystemClock
 from edge_agent.config import Config
 from edge_agent.model import AlarmNature, AlarmPhase
+from edge_agent.trust.age import Identity
 from edge_agent.uplink.chosen_companions import companions_of
 from edge_agent.uplink.companions import Publication
 from edge_agent.uplink.link import LinkState, Phase, Received
@@ -122,6 +123,8 @@ def test_every_nature_says_something_that_the_specification_knows(nature: AlarmN
     mine = events()
     started = said(list(mine.alarm(step(nature, AlarmPhase.START, zone="door"))))
     assert started
+    rules = [local for local, _ in started if local.startswith("RuleEngine/")]
+    assert bool(rules) == (not nature.of_the_camera and nature is not AlarmNature.LEFT)
     ended = said(list(mine.alarm(step(nature, AlarmPhase.END, zone="door"))))
     properties = {local for local, data in started if True in data.values()}
     assert properties == {local for local, data in ended if False in data.values()}, "what became true is false again"
@@ -143,6 +146,19 @@ def test_a_zone_holds_objects_until_its_last_alarm_ends() -> None:
     assert [one.topic for one in other] == ["edge/s/n/onvif-ej/RuleEngine/FieldDetector/ObjectsInside/&gate/gate/yard"]
     assert said(list(mine.alarm(step(AlarmNature.MOTION, end, "1", "door")))) == []
     assert said(list(mine.alarm(step(AlarmNature.MOTION, end, "2", "door")))) == [(both[1], {"IsInside": False})]
+
+
+def test_each_crossing_of_a_line_is_an_event_and_nothing_else_is() -> None:
+    mine = events()
+    steps = [(AlarmPhase.START, 1), (AlarmPhase.UPDATE, 1), (AlarmPhase.UPDATE, 3), (AlarmPhase.END, 3)]
+    found = [
+        one
+        for phase, count in steps
+        for one in mine.alarm(step(AlarmNature.LINE, phase, zone="fence").model_copy(update={"count": count}))
+        if one.kept
+    ]
+    assert said(found) == [("RuleEngine/LineDetector/Crossed", {"ObjectId": "a-1"})] * 2
+    assert {one.topic for one in found} == {"edge/s/n/onvif-ej/RuleEngine/LineDetector/Crossed/&gate/gate/fence"}
 
 
 def test_the_example_of_the_specification_is_what_we_would_accept() -> None:
@@ -200,14 +216,18 @@ def test_who_comes_later_is_told_what_is_so_by_the_broker(tmp_path: Path) -> Non
 ZONE = {"id": "door", "polygon": ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))}
 
 
-def test_companions_are_off_unless_asked_for() -> None:
-    config = Config.model_validate(
-        {
-            "site": "s",
-            "node": "n",
-            "data": "/nowhere",
-            "camera": ({"id": "gate", "url": "rtsp://192.0.2.1/"},),
-            "mqtt": {"host": "127.0.0.1", "tls": False},
-        }
-    )
+def test_companions_are_off_unless_asked_for_and_none_shows_sealed_pictures() -> None:
+    given = {
+        "site": "s",
+        "node": "n",
+        "data": "/nowhere",
+        "camera": ({"id": "gate", "url": "rtsp://192.0.2.1/"},),
+        "mqtt": {"host": "127.0.0.1", "tls": False},
+    }
+    config = Config.model_validate(given)
     assert companions_of(config, TOPICS, HandClock()) == []
+    sealing = {"alarm": {"seal_pictures_to": (str(Identity.generate().recipient),)}}
+    asked = {"mqtt": {"host": "127.0.0.1", "tls": False, "home_assistant": {}}}
+    for more, image in (({}, True), (sealing, False)):
+        [home] = companions_of(Config.model_validate({**given, **asked, **more}), TOPICS, HandClock())
+        assert any("/image/" in one.topic for one in home.online()) == image
