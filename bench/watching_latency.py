@@ -1,8 +1,8 @@
 """How long after the deciding picture was received an alarm is at a subscriber: camera, agent, mosquitto over TLS.
 
 The agent's own `at_us` of a START is when it received the picture that decided (node and subscriber share a clock
-here); the rest is decoding, deciding, drawing, the outbox on disk, the broker and the subscriber.  All cameras play
-one scene and start nearly together: their alarms come at once, which is the hardest for 16 of them.
+here); the rest is decoding, deciding, drawing, the outbox on disk, the broker and the subscriber.  All cameras show
+the same at the same time, so that their alarms come at once, which is the hardest for 16 of them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ def delays_s(seed: int, cameras: int, seconds: float, folder: Path) -> list[floa
     """Of every START that came, in order of arrival."""
     folder.mkdir()
     path = clip(scene(SCENE, seed), seed)
-    mounts = {f"/cam{number}": path for number in range(cameras)}
-    with CameraServer(mounts, folder=folder / "server") as server, Mosquitto(folder) as broker:
-        urls = {mount.strip("/"): server.url(mount) for mount in mounts}
-        with Dispatcher(broker) as dispatcher, RunningAgent(folder, urls, broker=broker):
+    with CameraServer({"/street": path}, folder=folder / "server") as server, Mosquitto(folder) as broker:
+        url = server.url("/street")
+        urls = {f"cam{number}": url for number in range(cameras)}
+        agent = RunningAgent(folder, urls, broker=broker, camera_lines=f'sub_url = "{url}"')
+        with Dispatcher(broker) as dispatcher, agent:
             heard = [dispatcher.topics.alarm(name) for name in urls]
             wait_until(lambda: any(dispatcher.on(topic) for topic in heard), 120, "a first alarm")
             SystemClock().wait(threading.Event(), seconds)
