@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -121,10 +122,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    quality_too = options.quality or not (options.cpu or options.latency)
+    if (options.cpu or (quality_too and not options.no_peers)) and shutil.which("motion") is None:
+        parser.error("Motion is not installed: sudo apt-get install --no-install-recommends motion, or --no-peers")
     names = options.scene or list(RECIPES)
     found: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="edge-agent-bench-") as name:
-        if options.quality or not (options.cpu or options.latency):
+        if quality_too:
             with ProcessPoolExecutor(options.workers) as pool:
                 scores = quality(names, options.seed, pool)
                 if options.hours and not options.scene:
