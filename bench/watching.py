@@ -112,7 +112,7 @@ def figures(who: str, score: Score) -> list[Figure]:
 
 def hours_figures(hours: float, seed: int, pool: Executor) -> list[Figure]:
     say(f"{hours:g} hours of weather")
-    count, seconds = through(hours, seed, pool)
+    count, seconds = through(hours, seed, pool, say)
     rate, most = count * DAY_S / seconds, most_a_day(count, seconds)
     return [
         Figure("edge-agent: false alarms of a camera-day, weather", round(rate, 2), "a day", "<= 1", rate <= 1),

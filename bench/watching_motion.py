@@ -137,6 +137,7 @@ def marked(clip: Path, size: tuple[int, int], path: Path) -> Path:
                 for packet in container.demux(video):
                     if packet.size:
                         packet.pts = packet.dts = began + number
+                        packet.duration = 1
                         packet.time_base = fractions.Fraction(1, FPS)
                         packet.stream = stream
                         out.mux(packet)
