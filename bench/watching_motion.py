@@ -31,6 +31,8 @@ AT_ONCE = 8
 TRIES = 3
 STILL_S, MARK_S = QUIET_S + 1.5, 1.0
 MOST_LAG_S = 1.0
+LEARNS_S = 4.0
+"""Motion tells of an event whenever it begins to look, for up to so long; no scene has one so early."""
 MARK_PART = 0.5
 """Of what Motion looks at, the mark changes at least so much."""
 
@@ -170,15 +172,16 @@ def part_of(zones: Sequence[Zone]) -> float:
 
 
 def events(heard: Sequence[Heard], seconds: float, lag: float) -> list[Told]:
-    """Those that begin before the clip's end, without the time that they are kept open for."""
+    """Those that begin before the clip's end, from `LEARNS_S` on, without the time that they are kept open for."""
     found: list[Told] = []
     started_s: float | None = None
     for line in heard:
         at_s = line.at_s - lag
         if line.starts and at_s <= seconds:
-            started_s = max(0.0, at_s)
+            started_s = max(LEARNS_S, at_s)
         elif not line.starts and started_s is not None:
-            found.append(Told(started_s, max(started_s, at_s - QUIET_S)))
+            if at_s - QUIET_S >= LEARNS_S:
+                found.append(Told(started_s, max(started_s, at_s - QUIET_S)))
             started_s = None
     if started_s is not None:
         found.append(Told(started_s, float("inf")))
