@@ -11,5 +11,5 @@ __all__ = ["camera_server", "clips", "street_h264", "street_h265"]
 settings.register_profile("edge-agent", deadline=None)
 settings.load_profile("edge-agent")
 
-# The tests start many hundred processes: what they import is compiled once, even where the environment forbids to keep it.
+# The tests start many processes: what they import is compiled once, even where the environment forbids to keep it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

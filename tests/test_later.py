@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -14,7 +13,7 @@ from edge_agent.cli import config_app as agent_config
 from edge_agent.cli import keys_app as agent_keys
 from edge_agent.desk.cli import app as desk_app
 from edge_agent.desk.cli import keys_app as desk_keys
-from edge_agent.later import LaterGroup
+from tests.peers.quick import table_of
 
 GROUPS = {
     "edge-agent": agent_app,
@@ -27,24 +26,16 @@ GROUPS = {
 HEAVY = ("av", "cv2", "numpy", "boto3", "paho", "pydantic", "rich.progress", "edge_agent.config", "edge_agent.uplink")
 
 
-def table_of(app: typer.Typer) -> type[LaterGroup]:
-    cls = app.info.cls
-    assert cls is not None
-    assert issubclass(cls, LaterGroup)
-    assert cls.table
-    return cls
-
-
 @pytest.mark.parametrize("name", GROUPS)
 def test_each_line_of_the_help_is_what_the_command_says_of_itself(name: str) -> None:
-    for command, later in table_of(GROUPS[name]).table.items():
+    for command, later in table_of(GROUPS[name]).items():
         paragraph = later.load(command).help.partition("\n\n")[0]
         assert later.line == " ".join(paragraph.split()), command
 
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_each_command_that_is_loaded_tells_its_own_options(name: str) -> None:
-    for command, later in table_of(GROUPS[name]).table.items():
+    for command, later in table_of(GROUPS[name]).items():
         top, *inner = name.split()
         shown = CliRunner(env={"COLUMNS": "200"}).invoke(GROUPS[top], [*inner, command, "--help"])
         assert shown.exit_code == 0, shown.output
@@ -60,6 +51,20 @@ def test_a_command_that_is_not_there_is_told_with_one_that_is() -> None:
 
 def test_groups_keep_commands_registered_with_them_beside_the_table() -> None:
     assert list(get_command(agent_app).commands)[:2] == ["run", "version"]  # type: ignore[attr-defined]
+
+
+def test_each_command_loads_by_itself_whatever_was_loaded_before() -> None:
+    places = {later.place.partition(":")[0] for app in GROUPS.values() for later in table_of(app).values()}
+    asked = (
+        "import os, sys, importlib\nimport pydantic, rich.table, cryptography.x509, edge_agent.terminal\n"
+        "for place in sys.argv[1:]:\n"
+        "    if not os.fork():\n        importlib.import_module(place)\n        os._exit(0)\n"
+        "    assert os.wait()[1] == 0, place\n"
+        "print('loaded', len(sys.argv) - 1)"
+    )
+    command = [sys.executable, "-c", asked, *sorted(places)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    assert shown.stdout == f"loaded {len(places)}\n", shown.stderr
 
 
 @pytest.mark.parametrize("module", ["edge_agent.cli", "edge_agent.desk.cli"])
