@@ -205,6 +205,18 @@ class AlarmCut(StrEnum):
     """The process that watched ended."""
 
 
+class Moment(StrEnum):
+    """What an alarm's picture shows (`docs/incidents.md`, "Pictures")."""
+
+    START = "start"
+    UPDATE = "update"
+    """The frame that this message is about."""
+    BEST = "best"
+    """When the thing was seen large and whole."""
+    END = "end"
+    """When the thing was last seen; of a camera's trouble, when it was over."""
+
+
 class AlarmNature(StrEnum):
     """What an alarm of a camera is about (`docs/watching.md`, "Natures")."""
 
@@ -305,6 +317,8 @@ class Alarm:
     """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
     picture: bytes | None = None
     """JPEG with the box drawn."""
+    moment: Moment | None = None
+    """What the picture shows."""
     merged: int = 0
     """Further alarms of this camera, zone and nature that it stands for since its START (`edge_agent/storms.py`)."""
     cut: AlarmCut | None = None
