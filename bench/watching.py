@@ -1,6 +1,6 @@
 """How well and how cheaply cameras are watched, beside Debian's Motion and a plain frame difference.
 
-`python -m bench.watching [--quality] [--cpu] [--seed N] [--scene NAME …] [--no-peers] [--hours H] [--notes]
+`python -m bench.watching [--quality] [--cpu] [--latency] [--seed N] [--scene NAME …] [--no-peers] [--hours H] [--notes]
 [--json]`; docs/watching.md tells what
 is measured and how.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from bench.scenes.catalogue import RECIPES, scene
 from bench.scenes.clips import clip, make
 from bench.watching_cpu import measure
 from bench.watching_hours import DAY_S, most_a_day, through
+from bench.watching_latency import latency
 from bench.watching_peers import difference_told, mask_of, motion_told
 from bench.watching_product import alarms_of_clip
 from bench.watching_score import Score, total
@@ -108,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quality", action="store_true", help="the labelled scenes, and hours of weather")
     parser.add_argument("--cpu", action="store_true", help="beside Motion, on live streams")
+    parser.add_argument("--latency", action="store_true", help="through the agent to a subscriber, 1 and 16 cameras")
     parser.add_argument("--seed", type=int, default=PUBLISHED_SEED, help="below 100 for choosing constants")
     parser.add_argument("--scene", nargs="+", choices=sorted(RECIPES), default=[], metavar="NAME")
     parser.add_argument("--no-peers", action="store_true", help="Motion needs the clips' own time")
@@ -119,10 +122,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    quality_too = options.quality or not (options.cpu or options.latency)
+    if (options.cpu or (quality_too and not options.no_peers)) and shutil.which("motion") is None:
+        parser.error("Motion is not installed: sudo apt-get install --no-install-recommends motion, or --no-peers")
     names = options.scene or list(RECIPES)
     found: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="edge-agent-bench-") as name:
-        if options.quality or not options.cpu:
+        if quality_too:
             with ProcessPoolExecutor(options.workers) as pool:
                 scores = quality(names, options.seed, pool)
                 if options.hours and not options.scene:
@@ -135,6 +141,8 @@ def main() -> None:
                     say(f"{who}: {note}")
         if options.cpu:
             found += measure(options.seed, options.cameras, options.seconds, options.fps, Path(name))
+        if options.latency:
+            found += latency(options.seed, options.seconds, Path(name))
     print_figures(f"watching, seed {options.seed}", found, as_json=options.json)
 
 

@@ -4,8 +4,8 @@ Motion runs with the configuration that its package installs (/etc/motion/motion
 32), except that
 
 - its threshold is the product's own smallest thing, 0.2 % of the picture, and `noise_tune` is off: with its defaults
-  (1500 changed pixels, tuned noise level), and with either of the two changed alone, it did not notice a walker by day
-  in the scene «walker» of seed 1; of five settings tried there this is the one that notices soonest with least ado;
+  (1500 changed pixels, tuned noise level), and with the lower threshold alone, it did not notice the walker by day in
+  the scene «walker» of seed 1; of six settings tried there this notices soonest, and is quiet again when he is gone;
 - it gets each camera's size, rate and address, and, where the scene has zones, a mask of them;
 - an event ends after 4 s without motion (`event_gap`, 60 s by default), as the product's do, or else a second event
   in a scene could never be told;

@@ -22,7 +22,7 @@ import numpy as np
 from bench.scenes.catalogue import CROWD_PART, LOITER_S, REST_S, Rules
 from bench.scenes.labels import SPOILT, Kind
 from bench.watching_score import Told
-from edge_agent.capture.analysis import Analysis
+from edge_agent.capture.analysis import Analysis, Tampering
 from edge_agent.capture.calibration import Measure
 from edge_agent.capture.camera_watch import CameraWatch
 from edge_agent.capture.feed import Feed, Rounds
@@ -99,7 +99,9 @@ def alarms_of_clip(path: Path, rules: Rules) -> list[Told]:
     began_s, began_us = clock.monotonic(), clock.utc_us()
     numbers = itertools.count()
     camera = camera_of(rules)
-    make = partial(Analysis, camera, ZoneInfo("Europe/Kyiv"), "uk", lambda: f"alarm-{next(numbers)}")
+    make = partial(
+        Analysis, camera, ZoneInfo("Europe/Kyiv"), "uk", lambda: f"alarm-{next(numbers)}", Tampering(camera.tampering)
+    )
     rounds = Rounds(clock, threading.Event(), 1.0, lambda: None)
     watch = _Replay(camera, clock, rounds, _no_source, make, heard.append)
     watch.info, packets = _opened(path)
@@ -147,7 +149,9 @@ def _parameter_sets(avcc: bytes) -> bytes:
 def alarms_of_pictures(pictures: Iterable[Picture], fps: float, rules: Rules) -> list[Told]:
     """The same without H.264: pictures as they are painted, each one looked at."""
     numbers = itertools.count()
-    analysis = Analysis(camera_of(rules), ZoneInfo("Europe/Kyiv"), "uk", lambda: f"alarm-{next(numbers)}")
+    camera = camera_of(rules)
+    make = partial(Analysis, camera, ZoneInfo("Europe/Kyiv"), "uk")
+    analysis = make(lambda: f"alarm-{next(numbers)}", Tampering(camera.tampering))
     alarms: list[Alarm] = []
     for number, picture in enumerate(pictures):
         luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)

@@ -23,6 +23,8 @@ from edge_agent.demo.scenery import WIDTH, Picture
 NEAR_Y, FAR_Y, LANE_RIGHT_Y, LANE_LEFT_Y = 656.0, 434.0, 584.0, 500.0
 FIRST_S = 6.0
 """Nobody comes earlier: a watcher has to learn."""
+KNOWN_S = 20.0
+"""The camera itself is not spoilt earlier: a watcher has to know its view."""
 CALM = Weather(cloud=False)
 NIGHT = Weather(night=True, noise=3, cloud=False)
 RUNS_MPS = 3.5
@@ -394,7 +396,7 @@ def _runs(dice: Dice) -> Draft:
 
 def _spoilt(kind: Kind) -> Recipe:
     def recipe(dice: Dice) -> Draft:
-        at_s = 10 + dice.between(0, 4)
+        at_s = KNOWN_S + dice.between(0, 4)
         lens: tuple[Effect, ...] = ()
         frozen_s, weather = math.inf, CALM
         match kind:
@@ -408,7 +410,8 @@ def _spoilt(kind: Kind) -> Recipe:
                 lens = (effects.Turned(at_s, _elsewhere(dice), dice.between(0.8, 2)),)
             case _:
                 frozen_s = at_s
-        return Draft(40, weather, lens=lens, frozen_s=frozen_s, labels=(Label(kind, None, at_s, 40),))
+        ends_s = KNOWN_S + 40
+        return Draft(ends_s, weather, lens=lens, frozen_s=frozen_s, labels=(Label(kind, None, at_s, ends_s),))
 
     return recipe
 

@@ -82,7 +82,7 @@ class Tampering:
 class Analysis:
     """Sees one connection's pictures, in order, on one thread; a new connection wants a new one, which learns anew.
 
-    `tampering` outlives connections; None: nothing is noticed about the camera itself.
+    `tampering` outlives connections; None: what is usual is learnt anew, too.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Analysis:
         self._camera = camera
         self._caption = Caption(camera.id, timezone, language)
         self._new_id = new_id
-        self._tampering = tampering or Tampering(())
+        self._tampering = tampering or Tampering(camera.tampering)
         self._tampering.reconnected()
         self._detector: MotionDetector | None = None
         self._alarms: Alarms | None = None

@@ -127,7 +127,7 @@ def movement(track: Track, view: View) -> Movement:
         speed = math.hypot(across, away)
         towards = view.ground.place(middle) or towards
     elif seen and kind in (Kind.PERSON_LIKE, Kind.VEHICLE_LIKE):
-        height = sorted(one.box.height for one in seen)[len(seen) // 2]
+        height = _full([one.box.height for one in seen])
         # the least it can be: how far a way up or down leads is not known well enough
         speed = math.hypot(vx, vy) / height * (PERSON_M if kind is Kind.PERSON_LIKE else VEHICLE_M)
     total = math.hypot(across, away)
@@ -154,8 +154,8 @@ def kind_of(track: Track, view: View) -> Kind | None:
     seen = _whole(track)
     if len(seen) < 2:
         return None
-    width = sorted(one.box.width for one in seen)[len(seen) // 2] * view.aspect
-    height = sorted(one.box.height for one in seen)[len(seen) // 2]
+    width = _full([one.box.width for one in seen]) * view.aspect
+    height = _full([one.box.height for one in seen])
     shape = width / height if height else math.inf
     scale = view.ground.per_metre(seen[-1].foot[1]) if view.ground else None
     if scale is None:
@@ -178,6 +178,11 @@ def pace(speed_mps: float, kind: Kind | None) -> Pace:
     if speed_mps < WALK_MPS:
         return Pace.WALK
     return Pace.RUN if speed_mps < RUN_MPS else Pace.VEHICLE
+
+
+def _full(sizes: list[float]) -> float:
+    """The second largest: boxes lose a jacket or legs that look like the street more often than they gain some."""
+    return sorted(sizes)[-2:][0]
 
 
 def _whole(track: Track) -> list[Sighting]:

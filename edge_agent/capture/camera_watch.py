@@ -100,7 +100,7 @@ class CameraWatch(CameraWorker):
             for picture in self._decoded(choice, batch):
                 pictured_at, errors = self._clock.monotonic(), decoder.errors
                 self._change(CameraState.RECORDING)
-                if sampler.wants(picture.arrival_monotonic, analysis.idle):
+                if sampler.wants(picture.arrival_monotonic, analysis.idle and not choice.saves):
                     self._look(picture, analysis)
                     choice.seen(picture.arrival_monotonic, analysis)
             blind_s = self._clock.monotonic() - pictured_at
@@ -153,6 +153,11 @@ class _Choice:
         self.decoder = decoder
         self._thrift = thrift
         self._held: list[Packet] = []
+
+    @property
+    def saves(self) -> bool:
+        """Whether a part of the last group of pictures was not wanted: there are few enough to look at then."""
+        return bool(self._thrift and self._thrift.saves)
 
     def reset(self) -> None:
         self.decoder.reset()

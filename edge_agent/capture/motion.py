@@ -85,7 +85,6 @@ class MotionDetector:
         scale = min(1.0, MAX_WIDTH / width)
         self.size = size
         self._small = (max(8, round(width * scale)), max(8, round(height * scale)))
-        self._coarse = (max(4, self._small[0] // 10), max(4, self._small[1] // 10))
         self._min_pixels = max(9.0, min_area * self._small[0] * self._small[1])
         self._is = sensitivity or Sensitivity()
         self.mask: Luma | None = None
@@ -126,17 +125,21 @@ class MotionDetector:
         self._seen_s += elapsed_s
         self._hold_s -= elapsed_s
         usual = self._in_todays_light(now, self._usual)
-        noise = float(np.median(np.abs(now[::4, ::4] - usual[::4, ::4]))) * 1.48
+        noise = _middle(np.abs(now[::4, ::4] - usual[::4, ::4])) * 1.48
         strange = self._strangeness(now, usual)
         limit = np.maximum(self._unrest * self._is.unrest_factor, max(self._is.contrast, self._is.noise_factor * noise))
         mask: Luma = cv2.compare(strange, limit, cv2.CMP_GT)  # type: ignore[assignment]
-        if self._learnt and cv2.countNonZero(mask) > self._is.light_part * mask.size:
+        count = cv2.countNonZero(mask)
+        if self._learnt and count > self._is.light_part * mask.size:
             self._hold_s = self._is.light_hold_s
         if not was_ready or self._hold_s > 0:
             self._learn_fast(now, usual, strange)
             return []
-        mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
-        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
+        if count < 0.25 * self._min_pixels:
+            mask[:] = 0  # single pixels, which the median would take away
+        else:
+            mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
+            mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
         things = self._things(mask, now, usual, noise, known)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
         self.mask = mask
@@ -150,12 +153,12 @@ class MotionDetector:
 
     def _in_todays_light(self, now: _Plane, usual: _Plane) -> _Plane:
         """The usual picture under the present light: gain and offset, from the parts that did not change otherwise."""
-        seen = cv2.resize(now, self._coarse, interpolation=cv2.INTER_AREA).ravel()
-        known = cv2.resize(usual, self._coarse, interpolation=cv2.INTER_AREA).ravel()
-        gain, offset = 1.0, float(np.median(seen - known))
+        # single pixels: what noise does to each is nothing to all of them together
+        seen, known = now[4::10, 4::10].ravel(), usual[4::10, 4::10].ravel()
+        gain, offset = 1.0, _middle(seen - known)
         for _ in range(3):
             error = np.abs(seen - (gain * known + offset))
-            same = error <= max(1.5, 2.5 * float(np.median(error)))
+            same = error <= max(1.5, 2.5 * _middle(error))
             if np.count_nonzero(same) < same.size // 2:
                 return usual
             x, y = known[same], seen[same]
@@ -166,8 +169,10 @@ class MotionDetector:
             if not 0.2 < gain < 5:
                 return usual
             offset = mean_y - gain * mean_x
+        if abs(gain - 1) < 0.004 and abs(offset + (gain - 1) * 128) < 0.3:
+            return usual
         lit: _Plane = cv2.addWeighted(usual, gain, usual, 0, offset)  # type: ignore[assignment]
-        return np.clip(lit, 0, 255, out=lit)  # as the camera's own picture is
+        return cv2.max(cv2.min(lit, 255.0), 0.0)  # type: ignore[call-overload, no-any-return]  # as the camera's own picture is
 
     def _strangeness(self, now: _Plane, usual: _Plane) -> _Plane:
         """How far each pixel is from anything usual within a pixel of it, so that a shaking camera moves nothing."""
@@ -338,6 +343,12 @@ def _joined(pieces: list[_Piece], x: float, y: float) -> list[_Piece]:
                 grown = grown.with_(other)
         whole.append(grown)
     return whole
+
+
+def _middle(values: _Plane) -> float:
+    """The median, or its neighbour: several times cheaper than numpy's."""
+    flat = values.ravel()
+    return float(np.partition(flat, flat.size // 2)[flat.size // 2])
 
 
 def _alike(a: Box, b: Box) -> bool:

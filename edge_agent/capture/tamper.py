@@ -34,7 +34,7 @@ ACCEPT_S = 1800.0
 FROZEN_S = 20.0
 STILL = 0.15
 """A picture that changes by less than this part of what is usual stands still."""
-LIVELY = 0.3
+LIVELY = 0.12
 """A picture that usually changes by fewer grey levels from one to the next can't be told from a frozen one."""
 
 

@@ -17,6 +17,7 @@ LEAN = 0.06
 """Pictures smaller than this part of their keyframe are those of an encoder that saves where it can."""
 HISTORY = 80
 LEAST_HISTORY = 40
+LEAST_GROUPS = 3
 STIR_S = 1.5
 """Two large pictures within this time, or a very large one, are a stir."""
 AWAKE_S = 4.0
@@ -42,6 +43,7 @@ class Thrift:
     _large: float = float("inf")
     _keyframe_bytes: float = 0.0
     _group_s: float = float("-inf")
+    _groups: int = 0
     _large_at: deque[float] = field(default_factory=lambda: deque(maxlen=2))
     _stirred_s: float = float("-inf")
     _awake_until_s: float = float("-inf")
@@ -53,10 +55,15 @@ class Thrift:
     @property
     def trusted(self) -> bool:
         """Whether the sizes have earned it that less is decoded."""
-        if len(self._sizes) < LEAST_HISTORY:
+        if len(self._sizes) < LEAST_HISTORY or self._groups <= LEAST_GROUPS:
             return False
         lean = not self._failed and self._usual <= LEAN * self._keyframe_bytes
         return lean or self._told >= PROVEN
+
+    @property
+    def saves(self) -> bool:
+        """Whether only a part of each group of pictures is wanted now."""
+        return self.trusted and self._group_s >= self._awake_until_s
 
     def wants(self, at_s: float, size: int, keyframe: bool) -> bool:
         """Whether this picture, and all of its group before it, is to be decoded now."""
@@ -64,6 +71,7 @@ class Thrift:
             weight = 0.2 if self._keyframe_bytes else 1.0
             self._keyframe_bytes += weight * (size - self._keyframe_bytes)
             self._group_s = at_s
+            self._groups += 1
             return True
         self._weigh(at_s, size)
         if not self.trusted or at_s < self._awake_until_s:

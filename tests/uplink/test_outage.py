@@ -58,6 +58,7 @@ def node_link(port: int, outbox: Outbox, clock: MovedClock) -> NodeLink:
     return NodeLink(mqtt, TOPICS, outbox, clock, ignore, ignore)
 
 
+@pytest.mark.timeout(600)
 def test_three_days_of_alarms_arrive_once_each_and_in_order_and_live_ones_do_not_wait_for_them(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -81,16 +82,16 @@ def test_three_days_of_alarms_arrive_once_each_and_in_order_and_live_ones_do_not
         live: list[tuple[str, int, float]] = []
         behind: list[int] = []
         for number in range(10):
-            wait_until(lambda n=number: len(desk.messages) > 200 + 1500 * n, 60, "the backlog")  # type: ignore[misc]
+            wait_until(lambda n=number: len(desk.messages) > 200 + 1500 * n, 240, "the backlog")  # type: ignore[misc]
             alarm = step(ALARMS + number, AlarmPhase.START, clock.utc_us())
             seen, put_at = len(desk.messages), time.perf_counter()
             node.alarm(alarm, "", "")
             message_id = f"{alarm.alarm_id}.start.{alarm.at_us}"
             live.append((message_id, seen, put_at))
             node.health(health(clock.utc_us()))
-        wait_until(lambda: outbox.depth() == 0, 120, "an empty outbox")
+        wait_until(lambda: outbox.depth() == 0, 300, "an empty outbox")
         record_property("messages_a_second", round((waiting + 10) / (time.perf_counter() - began)))
-        wait_until(lambda: len(desk.messages) >= waiting + 20, 60, "everything at the desk")
+        wait_until(lambda: len(desk.messages) >= waiting + 20, 120, "everything at the desk")
         node.stop()
         messages, arrivals = desk.messages, desk.arrivals
         assert outbox.losses() == Losses()
@@ -107,7 +108,7 @@ def test_three_days_of_alarms_arrive_once_each_and_in_order_and_live_ones_do_not
     assert len(pictures) == ALARMS // 10
     assert len(healths) == 10
     assert healths[-1] < len(messages) - 2000, "the backlog held up the state of the node"
-    old = sorted(((text.camera, n, text.at_us) for n, text in texts if text.message_id not in dict_of(live)))
+    old = sorted(((text.camera, n, text.at_us) for n, text in texts if text.message_id not in ids_of(live)))
     for _, of_camera in groupby(old, key=lambda one: one[0]):
         times = [at_us for _, _, at_us in of_camera]
         assert times == sorted(times), "a camera's backlog comes in its order"
@@ -121,7 +122,7 @@ def test_three_days_of_alarms_arrive_once_each_and_in_order_and_live_ones_do_not
     record_property("live_alarm_worst_ms", round(max(waits) * 1000, 1))
 
 
-def dict_of(live: list[tuple[str, int, float]]) -> set[str]:
+def ids_of(live: list[tuple[str, int, float]]) -> set[str]:
     return {message_id for message_id, _, _ in live}
 
 

@@ -1,0 +1,87 @@
+"""What the bench makes of alarms, and its report over two scenes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.scenes.catalogue import scene
+from bench.scenes.labels import Kind
+from bench.watching_hours import most_a_day
+from bench.watching_peers import events_of
+from bench.watching_score import Score, Told
+from edge_agent.clock import US
+from tests.peers.cameras import SentFrame
+
+
+def score_of(name: str, *told: Told) -> Score:
+    score = Score()
+    score.add(scene(name, 3), told)
+    return score
+
+
+def test_an_alarm_while_somebody_walks_counts_and_one_long_after_is_false() -> None:
+    (label,) = scene("walker", 3).labels
+    right = Told(label.start_s + 0.5, label.end_s, Kind.MOTION, None, label.directions_deg[0] + 20)
+    found = score_of("walker", right)
+    assert (found.events, found.noticed, found.named, found.directions_right, found.false_alarms) == (1, 1, 1, 1, 0)
+    found = score_of("walker", Told(label.end_s + 8, label.end_s + 9, Kind.MOTION))
+    assert (found.events, found.named, found.false_alarms, found.false_when_empty) == (1, 0, 1, 0)
+
+
+def test_a_direction_that_is_too_far_off_or_not_told_is_not_right() -> None:
+    (label,) = scene("walker", 3).labels
+    for direction in (None, label.directions_deg[0] + 23):
+        found = score_of("walker", Told(label.start_s, label.end_s, Kind.MOTION, None, direction))
+        assert (found.directions, found.directions_right) == (1, 0)
+
+
+def test_any_alarm_on_an_empty_street_is_false() -> None:
+    found = score_of("snow", Told(5, 6))
+    assert (found.events, found.false_when_empty, found.empty_s) == (0, 1, 30)
+
+
+@pytest.mark.parametrize(("kind", "named"), [(Kind.COVERED, 1), (Kind.TURNED, 0), (Kind.MOTION, 0)])
+def test_a_covered_camera_must_be_called_covered(kind: Kind, named: int) -> None:
+    (label,) = scene("covered", 3).labels
+    found = score_of("covered", Told(label.start_s + 2, label.end_s, kind))
+    assert (found.events, found.named, found.false_alarms) == (1, named, 0)
+
+
+def test_a_line_must_be_told_when_it_is_crossed_and_by_its_name() -> None:
+    (label,) = [one for one in scene("crosses the line to the left", 3).labels if one.kind is Kind.LINE]
+    for told, named in (
+        (Told(label.start_s + 1, label.start_s + 5, Kind.LINE, "kerb"), 1),
+        (Told(label.start_s + 1, label.start_s + 5, Kind.LINE, "gate"), 0),
+        (Told(label.start_s + 6, label.start_s + 9, Kind.LINE, "kerb"), 0),
+    ):
+        score = score_of("crosses the line to the left", told)
+        assert score.by_kind[Kind.LINE][2] == named
+
+
+def test_motions_events_are_told_in_the_clips_time() -> None:
+    sent = [SentFrame(number, 1_000 * US + number * US // 10, "", number == 0) for number in range(300)]
+    lines = "1004.5 start s1\n1005.0 start s2\n1010.5 end s1\n1029.5 start s1\n1031 start s1\n"
+    assert events_of(lines, "s1", sent, 30) == [Told(4.5, 6.5), Told(29.5, float("inf"))]
+
+
+def test_no_false_alarm_in_three_days_says_with_confidence_that_there_is_hardly_one_a_day() -> None:
+    assert most_a_day(0, 3 * 86_400) == pytest.approx(0.9986, abs=1e-3)
+    assert most_a_day(2, 86_400) == pytest.approx(6.296, abs=1e-3)
+
+
+def test_the_report_over_two_scenes_is_made_of_figures_with_their_goals() -> None:
+    command = [sys.executable, "-m", "bench.watching", "--quality", "--no-peers", "--seed", "1", "--json"]
+    command += ["--workers", "1", "--scene", "walker", "calm day"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=170, check=True)
+    told = {figure["name"]: figure for figure in json.loads(done.stdout)["figures"]}
+    recall = told["edge-agent: events told rightly"]
+    assert (recall["value"], recall["unit"], recall["goal"], recall["met"]) == (1, "share", ">= 0.97", True)
+    empty = told["edge-agent: false alarms in empty scenes"]
+    assert (empty["value"], empty["unit"]) == (0, "in 30 s")
+    assert told["frame difference: events told rightly"]["value"] == 1
