@@ -235,11 +235,13 @@ class AlarmNature(StrEnum):
     DEFOCUSED = "defocused"
     TURNED = "turned"
     FROZEN = "frozen"
+    UNWATCHED = "unwatched"
+    """Its pictures come, but nobody looks at them: the agent's word about its watcher."""
 
     @property
     def of_the_camera(self) -> bool:
-        """The camera itself is lost or tampered with: no mode silences that."""
-        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen"}
+        """The camera itself is lost, tampered with or not watched: no mode silences that."""
+        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen", "unwatched"}
 
 
 class Side(StrEnum):

@@ -173,6 +173,8 @@ class CameraReport(_Payload):
     gaps_24h: Gaps = Gaps()
     watcher: CameraState | None = None
     """None where nobody watches the picture."""
+    unwatched_since_us: Us | None = None
+    """While the alarm `unwatched` lasts: since when nobody, or too little, looks at its pictures."""
     kept: Kept | None = None
     """None until there is a forecast."""
     clock_offset_s: Signed | None = None
