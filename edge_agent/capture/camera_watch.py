@@ -100,6 +100,8 @@ class CameraWatch(CameraWorker):
             for picture in self._decoded(choice, batch):
                 pictured_at, errors = self._clock.monotonic(), decoder.errors
                 self._change(CameraState.RECORDING)
+                if picture.keyframe:
+                    analysis.keyframe(picture.luma(), picture.arrival_monotonic)
                 if sampler.wants(picture.arrival_monotonic, analysis.idle and not choice.saves):
                     self._look(picture, analysis)
                     choice.seen(picture.arrival_monotonic, analysis)
