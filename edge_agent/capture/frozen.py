@@ -30,8 +30,8 @@ LEAST_STILLS = 2
 """Movement among so many same keyframes proves that they can be had of a live picture."""
 GAP_S = 30.0
 """Keyframes further apart say nothing about the time between: a stream that paused is not frozen."""
-STILL = 0.1
-"""Even the lively blocks change by less than this part of what calm ones always did."""
+STILL, STILL_LIVELY = 0.1, 0.35
+"""Calm blocks change by less than this part of what they always did, and even lively ones by less than that."""
 LEAST_CALM = 0.3
 """Where calm blocks change by fewer grey levels, live and frozen can't be told apart."""
 LEARN_PAIRS, LEARN_EVERY_S, REMEMBER_S = 12, 4.0, 1800.0
@@ -67,7 +67,7 @@ class FreezeWatch:
         """Two keyframes in a row; `first`: the later one is a new connection's."""
         if not self.frozen:
             self._bar = self._usual(at_s, pair.level)
-        still = self._bar >= LEAST_CALM and pair.lively <= STILL * self._bar
+        still = self._bar >= LEAST_CALM and pair.calm <= STILL * self._bar and pair.lively <= STILL_LIVELY * self._bar
         if not still:
             self._learn(at_s, pair, first=first)
         if not self._run:
