@@ -107,6 +107,8 @@ class CameraWatch(CameraWorker):
             for picture in self._decoded(choice, batch):
                 pictured_at, errors, self._pictured = self._clock.monotonic(), decoder.errors, True
                 self._change(CameraState.RECORDING)
+                if picture.keyframe:
+                    analysis.keyframe(picture.luma(), picture.arrival_monotonic)
                 if sampler.wants(picture.arrival_monotonic, analysis.idle and not choice.saves):
                     self._look(picture, analysis)
                     choice.seen(picture.arrival_monotonic, analysis)
