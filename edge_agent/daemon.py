@@ -16,7 +16,6 @@ from edge_agent.archive_disks import disks_of
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Config, load
 from edge_agent.errors import ConfigError
-from edge_agent.later import nothing_to_collect
 from edge_agent.lock import DataLock
 from edge_agent.ticker import live_in_utc
 from edge_agent.trust.age import Identity, load_identities
@@ -36,8 +35,7 @@ def run(path: Path) -> None:
     clock = SystemClock()
     with DataLock(config.data_dir, clock) as lock:
         # Only now, for it imports what the command line never needs.
-        with nothing_to_collect():
-            from edge_agent.agent import Agent
+        from edge_agent.agent import Agent
 
         identities = node_identities(config, clock)
         stop = threading.Event()

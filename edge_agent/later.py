@@ -19,7 +19,7 @@ from typer.main import get_command, get_group
 
 
 @contextmanager
-def nothing_to_collect() -> Iterator[None]:
+def _nothing_to_collect() -> Iterator[None]:
     """What is imported stays: looking through it for garbage was a sixth of the time of a start."""
     enabled = gc.isenabled()
     gc.disable()
@@ -42,7 +42,7 @@ class Later:
     def load(self, name: str) -> Any:
         """The command itself (click's), called `name`."""
         module, _, attribute = self.place.partition(":")
-        with nothing_to_collect():
+        with _nothing_to_collect():
             found = getattr(importlib.import_module(module), attribute)
         if isinstance(found, typer.Typer):
             return get_group(found)
