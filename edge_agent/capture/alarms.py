@@ -28,6 +28,8 @@ DIRECTION_WAY = 0.1
 """A direction is told once a thing went this far, in heights of the picture."""
 BETTER = 1.25
 """The best frame is worth a picture of its own when it shows so much more of the thing than the START's."""
+MEASURED_S = 0.5
+"""Direction, speed and kind are measured anew so often, once they are known."""
 PATH_POINTS = 16
 """A path is told with at most so many."""
 
@@ -65,9 +67,10 @@ class _Open:
     started: Instant
     last_s: float
     told_s: float
-    main: int | None = None
+    thing: Track | None = None
+    """The main one of those that it is about."""
+    measured_s: float = float("-inf")
     box: Box | None = None
-    path: tuple[Point, ...] = ()
     direction_deg: float | None = None
     bearing_deg: float | None = None
     approach: Approach | None = None
@@ -86,6 +89,14 @@ class _Open:
     """When its thing was last seen, though it no longer does what the alarm is about; of a camera's trouble, now."""
     seen_box: Box | None = None
     seen_path: tuple[Point, ...] = ()
+
+    @property
+    def main(self) -> int | None:
+        return self.thing.number if self.thing else None
+
+    @property
+    def path(self) -> tuple[Point, ...]:
+        return tuple(self.thing.path) if self.thing else ()
 
     @property
     def count(self) -> int:
@@ -212,7 +223,10 @@ class Alarms:
             alarm.counted = set(sorted(alarm.counted, key=lambda one: one[0])[-64:])
         same = [track for track in happening.things if track.number == alarm.main]
         main = same[0] if same else max(happening.things, key=lambda track: track.box.width * track.box.height)
-        alarm.main, alarm.box, alarm.path = main.number, main.box, tuple(main.path)
+        alarm.thing, alarm.box = main, main.box
+        if same and alarm.direction_deg is not None and now.s - alarm.measured_s < MEASURED_S:
+            return
+        alarm.measured_s = now.s
         found = movement(main, self.view)
         alarm.kind = found.kind or (alarm.kind if same else None)
         if found.way >= DIRECTION_WAY:

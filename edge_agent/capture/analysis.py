@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge_agent.capture.alarms import Alarms, Decision
 from edge_agent.capture.calibration import Ground, View
+from edge_agent.capture.frozen import Keyframes
 from edge_agent.capture.look import Looker
 from edge_agent.capture.motion import MotionDetector, reduced, render
 from edge_agent.capture.tamper import LOOK_S, TamperWatch
@@ -62,20 +63,27 @@ class Tampering:
         self._natures = frozenset(natures)
         self._looker = Looker()
         self._watch = TamperWatch()
+        self._keyframes = Keyframes()
         self._due_s = 0.0
 
-    def see(self, luma: NDArray[np.uint8], at_s: float) -> frozenset[AlarmNature]:
+    def keyframe(self, luma: NDArray[np.uint8], at_s: float) -> None:
+        """A picture that was coded anew."""
+        if AlarmNature.FROZEN in self._natures:
+            self._keyframes.see(luma, at_s)
+
+    def see(self, luma: NDArray[np.uint8], at_s: float, *, moving: bool = False) -> frozenset[AlarmNature]:
         """What is wrong with the camera; a picture is looked at about every second."""
-        if self._natures:
-            self._looker.see(luma)
         if self._natures and at_s >= self._due_s:
             self._due_s = at_s + 0.9 * LOOK_S
             self._looker.learn(self._watch.update(at_s, self._looker.look(luma)))
-        return self._watch.troubles & self._natures
+        freeze = self._keyframes.watch
+        if moving or self._watch.troubles:
+            freeze.disturbed()
+        return (self._watch.troubles | ({AlarmNature.FROZEN} if freeze.frozen else set())) & self._natures
 
     def reconnected(self) -> None:
-        self._looker.reconnected()
         self._watch.reconnected()
+        self._keyframes.reconnected()
         self._due_s = 0.0
 
 
@@ -127,7 +135,8 @@ class Analysis:
         blobs = self._blobs = self._detector.detect(luma, elapsed_s, self._alarms.following)
         if blobs or not self._detector.ready:
             self._stirred_s = now.s
-        outcome = self._alarms.update(now, blobs, self._tampering.see(luma, now.s))
+        troubles = self._tampering.see(luma, now.s, moving=self._alarms.moving)
+        outcome = self._alarms.update(now, blobs, troubles)
         if outcome.vanished and self._latest is not None:
             self._keep(outcome.vanished, Moment.END, _frame(*self._latest))
         for alarm_id in outcome.seen:
@@ -142,6 +151,10 @@ class Analysis:
         if not self._alarms.open_ids:
             self._latest = None
         return alarms
+
+    def keyframe(self, luma: NDArray[np.uint8], at_s: float) -> None:
+        """A picture that was coded anew, whether it is looked at otherwise or not; before it is."""
+        self._tampering.keyframe(luma, at_s)
 
     @property
     def stirs(self) -> bool:

@@ -18,7 +18,7 @@ from edge_agent.capture.source import VIDEO, CameraFailed, Packet, Source, Strea
 from edge_agent.capture.thrift import Thrift
 from edge_agent.capture.tracks import Instant
 from edge_agent.capture.watch_job import WatchedCamera
-from edge_agent.capture.worker import TAKE_S, CameraWorker, StallWatch
+from edge_agent.capture.worker import CameraWorker, StallWatch
 from edge_agent.clock import Clock
 from edge_agent.messages import AlarmRaised, Message, WatchStats
 from edge_agent.model import Alarm, CameraFault, CameraState
@@ -35,6 +35,8 @@ LAG_S = 1.5
 """Pictures older than this are stale: whole groups of pictures are skipped to catch up."""
 HELD_S = 1.2
 """Of the pictures that were not decoded at first, those of so long are looked at when something stirs."""
+WAIT_S = 0.5
+"""Longer than a round of reading, which would otherwise wake twice."""
 REPORT_S = 30.0
 STATS_S = 5.0
 """The agent is told so often how much was watched (`edge_agent/vigil.py`)."""
@@ -96,7 +98,7 @@ class CameraWatch(CameraWorker):
         self._attention, self._pictured = Attention(pictured_at, pictured_at), False
         while True:
             yield 0.0
-            batch = feed.take(TAKE_S)
+            batch = feed.take(WAIT_S)
             now_s = self.beat = self._clock.monotonic()
             self._attention.turn(now_s)
             stall.check(feed)
@@ -107,6 +109,8 @@ class CameraWatch(CameraWorker):
             for picture in self._decoded(choice, batch):
                 pictured_at, errors, self._pictured = self._clock.monotonic(), decoder.errors, True
                 self._change(CameraState.RECORDING)
+                if picture.keyframe:
+                    analysis.keyframe(picture.luma(), picture.arrival_monotonic)
                 if sampler.wants(picture.arrival_monotonic, analysis.idle and not choice.saves):
                     self._look(picture, analysis)
                     choice.seen(picture.arrival_monotonic, analysis)
