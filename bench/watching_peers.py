@@ -9,6 +9,8 @@ Motion runs with the configuration that its package installs (/etc/motion/motion
 - it gets each camera's size, rate and address, and, where the scene has zones, a mask of them;
 - an event ends after 4 s without motion (`event_gap`, 60 s by default), as the product's do, or else a second event
   in a scene could never be told;
+- streams are probed shortly, and for the quality table (not for CPU) it takes up to 20 pictures a second: what gathers
+  while it opens a stream or has no processor would otherwise keep it seconds behind for ever;
 - it writes neither pictures nor films and serves none, so that its CPU is that of watching;
 - `on_event_start` and `on_event_end` write the time into a file, which is how events are told of.
 """
@@ -38,7 +40,7 @@ LEAST_PART = 0.002
 """Part of the picture that must differ, as in the product."""
 _PLAIN = Path("/etc/motion/motion.conf")
 _OURS = {
-    "daemon": "off", "setup_mode": "off", "log_level": "6", "width": SIZE[0], "height": SIZE[1], "framerate": FPS,
+    "daemon": "off", "setup_mode": "off", "log_level": "6", "width": SIZE[0], "height": SIZE[1],
     "event_gap": round(QUIET_S), "threshold": round(LEAST_PART * SIZE[0] * SIZE[1]),
     "noise_tune": "off", "picture_output": "off", "movie_output": "off", "webcontrol_port": 0,
     "stream_port": 0,
@@ -67,12 +69,12 @@ def mask_of(zones: Sequence[Zone], path: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def motion(folder: Path, cameras: Sequence[Watched]) -> Iterator[psutil.Process]:
+def motion(folder: Path, cameras: Sequence[Watched], framerate: int = FPS) -> Iterator[psutil.Process]:
     """One process for all cameras; its events go to `folder/events`."""
     hook = folder / "hook"
     hook.write_text(f'#!/bin/sh\necho "$(date +%s.%N) $1 $2" >> {folder}/events\n')
     hook.chmod(0o755)
-    ours = {**_OURS, "target_dir": folder}
+    ours = {**_OURS, "target_dir": folder, "framerate": framerate}
     lines = [
         line
         for line in _PLAIN.read_text().splitlines()
@@ -80,7 +82,11 @@ def motion(folder: Path, cameras: Sequence[Watched]) -> Iterator[psutil.Process]
     ]
     lines += [f"{name} {value}" for name, value in ours.items()]
     for number, camera in enumerate(cameras, start=1):
-        own = [f"camera_id {number}", f"netcam_url {camera.url}", "netcam_params rtsp_transport=tcp"]
+        own = [
+            f"camera_id {number}",
+            f"netcam_url {camera.url}",
+            "netcam_params rtsp_transport=tcp,probesize=32768,analyzeduration=0",
+        ]
         own += [f"on_event_start {hook} start {camera.name}", f"on_event_end {hook} end {camera.name}"]
         own += [f"mask_file {camera.mask}"] if camera.mask else []
         path = folder / f"camera{number}.conf"
@@ -98,7 +104,7 @@ def motion_told(folder: Path, server: CameraServer, seconds: Mapping[str, float]
         Watched(name, server.url(f"/{name}"), mask if (mask := folder / f"{name}.pgm").exists() else None)
         for name in seconds
     ]
-    with motion(folder, cameras):
+    with motion(folder, cameras, 2 * FPS):
         # Opening so many streams takes Motion a while; each clip's time begins with its own first picture.
         wait_until(lambda: all(server.sent(f"/{name}") for name in seconds), 60, "Motion has opened all streams")
         wait_until(

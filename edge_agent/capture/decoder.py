@@ -34,6 +34,11 @@ class Picture:
         self.arrival_monotonic = arrival_monotonic
 
     @property
+    def keyframe(self) -> bool:
+        """Whether it was coded anew, without reference to any other."""
+        return bool(self._frame.key_frame)
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height)"""
         return self._frame.width, self._frame.height

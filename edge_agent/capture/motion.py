@@ -398,7 +398,7 @@ def render(
     picture: uint8[h, w, 3], BGR; it may be drawn on.  path: places in parts of the picture, oldest first.
     caption: ASCII.
     """
-    picture = _reduced(picture)
+    picture = reduced(picture)
     height, width = picture.shape[:2]
 
     def at(x: float, y: float) -> tuple[int, int]:
@@ -420,7 +420,7 @@ def render(
     return _compressed(picture)
 
 
-def _reduced(picture: Bgr) -> Bgr:
+def reduced(picture: Bgr) -> Bgr:
     """At most PICTURE_WIDTH wide; the same array where it is already."""
     height, width = picture.shape[:2]
     if width <= PICTURE_WIDTH:

@@ -18,8 +18,8 @@ from edge_agent.capture.motion import MotionDetector, render
 from edge_agent.capture.tracks import Instant
 from edge_agent.clock import US
 from edge_agent.demo.scene import ACT_S, StreetScene, Weather
-from edge_agent.model import Alarm, AlarmPhase, Box
-from tests.capture.watching import EmptyStreet, best_overlap, opened_jpeg, watched
+from edge_agent.model import Alarm, AlarmPhase, Box, Moment
+from tests.capture.watching import EmptyStreet, best_overlap, opened_jpeg, overlap, watched
 
 SIZE, FPS = (640, 360), 5
 Bgr = NDArray[np.uint8]
@@ -49,6 +49,29 @@ def watched_through(pictures: Iterable[Bgr]) -> list[Alarm]:
     for number, picture in enumerate(pictures):
         alarms += analysis.see(luma(picture), picture.copy, Instant(number * US // FPS, number / FPS))
     return alarms
+
+
+def test_an_alarm_has_pictures_of_its_start_its_best_moment_and_its_end(tmp_path: Path) -> None:
+    scene = StreetScene(SIZE, FPS, 1)
+    first, *_ = alarms = watched_through(scene.frame(number) for number in range(20 * FPS))
+    pictures = {one.moment: one for one in alarms if one.alarm_id == first.alarm_id and one.picture}
+    assert set(pictures) == set(Moment)
+    sizes = [len(one.picture or b"") for one in pictures.values()]
+    assert max(sizes) <= 16_000
+    assert len({one.picture for one in pictures.values()}) == 4
+    for one in pictures.values():
+        seen = np.asarray(opened_jpeg(one.picture or b"", tmp_path), np.int16)
+        green = (seen[:, :, 1] - seen[:, :, 0] > 80) & (seen[:, :, 1] - seen[:, :, 2] > 80)
+        rows, columns = np.nonzero(green)
+        assert one.box is not None
+        drawn = Box(columns.min() / 480, rows.min() / 270, np.ptp(columns) / 480, np.ptp(rows) / 270)
+        assert overlap(drawn, one.box) > 0.7, f"the box of its {one.moment} is drawn into it"
+    box = {moment: one.box for moment, one in pictures.items()}
+    there = [number for number in range(20 * FPS) if scene.truth(number)]
+    best = [number for number in there if best_overlap(box[Moment.BEST], scene.truth(number)) > 0.5]
+    last = [number for number in there if best_overlap(box[Moment.END], scene.truth(number)) > 0.3]
+    assert there[0] + FPS < best[0] <= best[-1] < there[-1] - FPS, "in the middle of its way"
+    assert last[-1] >= there[-1] - 2, "as it left the picture"
 
 
 @pytest.mark.parametrize("weather", WEATHERS.values(), ids=WEATHERS.keys())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.peers import quick
 from tests.peers.agent import NODE, SITE
 from tests.peers.mosquitto import Mosquitto
 
@@ -54,6 +55,12 @@ def run(*arguments: str, config: Path | None = None, seconds: float = 30) -> End
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
+def _run(*arguments: str, config: Path | None = None, seconds: float = 60) -> Ended:
+    """The same without the start (`tests/peers/quick.py`)."""
+    ended = quick.run("edge-desk", arguments, environment(config), seconds=seconds)
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """Somebody at the centre: keys as `edge-desk keys new` made them, a desk's configuration, and what a node needs."""
@@ -65,8 +72,8 @@ class Worker:
     """`[[person]]`"""
     recipient: str
 
-    def desk(self, *arguments: str, seconds: float = 30) -> Ended:
-        return run(*arguments, config=self.config, seconds=seconds)
+    def desk(self, *arguments: str, seconds: float = 60) -> Ended:
+        return _run(*arguments, config=self.config, seconds=seconds)
 
 
 def worker(
@@ -80,7 +87,7 @@ def worker(
     secret.write_text(PASSPHRASE + "\n", encoding="utf-8")
     lock = ["--passphrase-file", str(secret)] if locked else ["--no-passphrase"]
     names = ["--surname", "Коваленко", "--name", "Олена", "--patronymic", "Петрівна"]
-    made = run("keys", "new", str(home / "keys"), "--id", id_, "--role", role, *names, *lock)
+    made = _run("keys", "new", str(home / "keys"), "--id", id_, "--role", role, *names, *lock)
     assert made.code == 0, made.err
     lines = [f'person = "{id_}"', 'key_file = "keys/person.key"', 'identity_file = "keys/person.age"']
     lines += [f'site = "{SITE}"', f'language = "{language}"', 'state_dir = "state"', 'timezone = "Europe/Kyiv"']
