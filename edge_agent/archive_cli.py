@@ -35,7 +35,7 @@ from edge_agent.errors import ArchiveError, NotFoundError, UsageError
 from edge_agent.files import fsync_folder
 from edge_agent.model import CameraId, Interval
 from edge_agent.search_screen import search_json, show_search, unlisted
-from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json, progress_console
+from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, progress_console
 from edge_agent.trust.age import AgeWriter, Recipient, load_identities
 from edge_agent.trust.command import ExportArgs, PlayArgs, SearchArgs
 from edge_agent.trust.door import Admitted
@@ -43,8 +43,6 @@ from edge_agent.trust.journal import Journal
 from edge_agent.uplink.archive_orders import ArchiveOrders
 from edge_agent.uplink.hold_orders import Done
 from edge_agent.when import iso_utc, parse_duration, parse_when, spoken
-
-archive_app = app_of("archive", "Find, play and export recordings, by camera, date and time.")
 
 CameraArgument = Annotated[str, typer.Argument(help="The camera's id; `archive list` shows them.")]
 FromOption = Annotated[
@@ -90,8 +88,7 @@ def open_archive(path: Path, *, unseal: bool) -> Iterator[Archive]:
         index.close()
 
 
-@archive_app.command("list")
-def _list(
+def list_recordings(
     person: PersonOption,
     key: KeyOption,
     camera: Annotated[str | None, typer.Argument(help="One camera's recordings; all cameras' sums without it.")] = None,
@@ -117,8 +114,7 @@ def _list(
         show_search(console(), done.result, settings.language, settings.zone)
 
 
-@archive_app.command("export")
-def _export(
+def export(
     camera: CameraArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to make; it must not exist. '-' is stdout.")],
     person: PersonOption,
@@ -164,8 +160,7 @@ def _export(
             progress_console().print(_report_words(archive, report, out))
 
 
-@archive_app.command("play")
-def _play(
+def play(
     camera: CameraArgument,
     person: PersonOption,
     key: KeyOption,

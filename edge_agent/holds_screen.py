@@ -60,7 +60,7 @@ _WORDS: Mapping[Language, Mapping[str, str]] = {
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
 
 class HoldPart(_Part):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
@@ -37,7 +38,10 @@ LIST_SOON_S = 2.0
 """… After what a person did, so often."""
 WAITING_US = 86_400 * US
 
-_alarm: TypeAdapter[Alarm | NodeAlarm] = TypeAdapter(Alarm | NodeAlarm)
+
+@cache
+def _alarm() -> TypeAdapter[Alarm | NodeAlarm]:
+    return TypeAdapter(Alarm | NodeAlarm)
 
 
 class Outlet(Protocol):
@@ -185,7 +189,7 @@ class Incidents:
     def _enter(self, alarm: Alarm | NodeAlarm) -> None:
         """An alarm is told even when the register can't be written."""
         self._list.stale = True
-        message = _alarm.dump_json(replace(alarm, picture=None) if isinstance(alarm, Alarm) else alarm).decode()
+        message = _alarm().dump_json(replace(alarm, picture=None) if isinstance(alarm, Alarm) else alarm).decode()
         said: Said | None = None
         try:
             self._register.enter(self._entry(alarm), message, self._clock.utc_us())
@@ -248,7 +252,7 @@ def _read(messages: list[str]) -> list[Alarm | NodeAlarm]:
     found: list[Alarm | NodeAlarm] = []
     for message in messages:
         try:
-            found.append(_alarm.validate_json(message))
+            found.append(_alarm().validate_json(message))
         except ValidationError as error:
             _log.error("an alarm in the register can't be understood and is left alone: %s", error)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,8 +16,12 @@ class JobForm(Generic[J]):
     """A job's line, for the child called `child`; `kind` is a dataclass."""
 
     def __init__(self, kind: type[J], child: str) -> None:
-        self._adapter: TypeAdapter[J] = TypeAdapter(kind)
+        self._kind = kind
         self._child = child
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[J]:
+        return TypeAdapter(self._kind)
 
     def encode(self, job: J) -> bytes:
         """One line without its end; it may hold secrets."""

@@ -25,7 +25,7 @@ from edge_agent.config import Config, load
 from edge_agent.errors import ArchiveError, ConfigError, NotFoundError, UsageError
 from edge_agent.lock import DataLock, only_its_user
 from edge_agent.model import CameraId, Interval, Segment
-from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, app_of, console, print_json
+from edge_agent.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json
 from edge_agent.trust.age import Identity, Recipient, header_for, load_identities
 from edge_agent.trust.command import Work
 from edge_agent.trust.journal import Journal, JournalEntry, JournalKind, Outcome
@@ -33,12 +33,10 @@ from edge_agent.trust.keys import write_secret_file
 from edge_agent.trust.node_keys import drop, key_text, old_identity, put_first
 from edge_agent.when import iso_utc
 
-keys_app = app_of("keys", "The node's own age keys: what recordings are sealed to.")
 _MAX_FILE_BYTES = 65536
 
 
-@keys_app.command("list")
-def _list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def list_keys(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Show whom new recordings are sealed to, and which keys are kept to read older ones."""
     settings = load(config)
     own = [str(identity.recipient) for identity in _own(settings)]
@@ -54,8 +52,7 @@ def _list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
             console().print(f"{recipient}  kept to read older ones", soft_wrap=True)
 
 
-@keys_app.command("rotate")
-def _rotate(
+def rotate(
     config: ConfigOption = DEFAULT_CONFIG,
     lost: Annotated[
         bool, typer.Option("--lost", help="The old key is gone for good: what was sealed to it alone opens no more.")
@@ -87,8 +84,7 @@ def _rotate(
     print(f"{new.recipient}\nRestart the agent: what it records from then on is sealed to this key.")
 
 
-@keys_app.command("drop")
-def _drop(
+def drop_key(
     recipient: Annotated[str, typer.Argument(help="Its public half, as `keys list` shows it.")],
     config: ConfigOption = DEFAULT_CONFIG,
     person: MaybePersonOption = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -85,6 +86,17 @@ class CameraStats:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchStats:
+    """What the watcher saw of a camera since the last such message, or since its connection."""
+
+    camera: CameraId
+    seconds: float
+    watched_s: float
+    """So much of it was really looked at: in time, and not passed over because the analysis fell behind."""
+    kind: Literal["watch"] = "watch"
+
+
+@dataclass(frozen=True, slots=True)
 class AlarmRaised:
     alarm: Alarm
     kind: Literal["alarm"] = "alarm"
@@ -116,23 +128,34 @@ class ExportStep:
 
 
 Message = (
-    CameraChanged | SegmentOpened | SegmentClosed | DiskChanged | CameraStats | AlarmRaised | Progress | ExportStep
+    CameraChanged
+    | SegmentOpened
+    | SegmentClosed
+    | DiskChanged
+    | CameraStats
+    | WatchStats
+    | AlarmRaised
+    | Progress
+    | ExportStep
 )
 
-_adapter: TypeAdapter[Message] = TypeAdapter(
-    Annotated[Message, Field(discriminator="kind")],
-    config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", allow_inf_nan=False),
-)
+
+@cache
+def _adapter() -> TypeAdapter[Message]:
+    return TypeAdapter(
+        Annotated[Message, Field(discriminator="kind")],
+        config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", allow_inf_nan=False),
+    )
 
 
 def encode(message: Message) -> bytes:
     """One line, newline included."""
-    return _adapter.dump_json(message) + b"\n"
+    return _adapter().dump_json(message) + b"\n"
 
 
 def decode(line: bytes) -> Message:
     """Parse one line; ValueError says what is wrong with it."""
     try:
-        return _adapter.validate_json(line)
+        return _adapter().validate_json(line)
     except ValidationError as error:
         raise ValueError(f"not a message of a child process: {error}") from error

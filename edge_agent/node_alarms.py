@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,7 +27,9 @@ class Said:
     en: str
 
 
-_adapter: TypeAdapter[NodeAlarm] = TypeAdapter(NodeAlarm)
+@cache
+def _adapter() -> TypeAdapter[NodeAlarm]:
+    return TypeAdapter(NodeAlarm)
 
 
 class NodeAlarms:
@@ -46,7 +49,7 @@ class NodeAlarms:
         self._open: dict[str, NodeAlarm] = {}
         for document in documents.all(TABLE):
             try:
-                alarm = _adapter.validate_python({key: value for key, value in document.items() if key != "id"})
+                alarm = _adapter().validate_python({key: value for key, value in document.items() if key != "id"})
             except ValidationError as error:
                 _log.error("an alarm in the documents can't be understood and is left alone: %s", error)
             else:
@@ -75,7 +78,7 @@ class NodeAlarms:
         _log.error("%s: %s", code, said.en)
         self._tell(alarm)
         try:
-            self._documents.put(TABLE, {"id": code, **_adapter.dump_python(alarm, mode="json")})
+            self._documents.put(TABLE, {"id": code, **_adapter().dump_python(alarm, mode="json")})
         except ArchiveError as error:
             _log.error("the alarm may be raised again after a restart: %s", error)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from edge_agent.errors import EdgeError
+from edge_agent.later import Later, group_of
+
+if TYPE_CHECKING:  # loaded by who prints with it
+    from rich.console import Console
 
 DEFAULT_CONFIG = Path("/etc/edge-agent/edge-agent.toml")
 
@@ -22,10 +26,15 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
 
 
-def app_of(name: str, help_text: str) -> typer.Typer:
-    """A command line in the house's manner: no tracebacks, help when called bare."""
+def app_of(name: str, help_text: str, later: Mapping[str, Later] | None = None) -> typer.Typer:
+    """A command line in the house's manner: no tracebacks, help when called bare; `later` are commands by name."""
     return typer.Typer(
-        name=name, help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        name=name,
+        cls=group_of(later or {}),
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
     )
 
 
@@ -43,11 +52,15 @@ def run_app(app: typer.Typer, name: str) -> None:
 
 def console() -> Console:
     """Standard output; colours and widths as the terminal has them."""
+    from rich.console import Console
+
     return Console(highlight=False)
 
 
 def progress_console() -> Console:
     """Standard error, so that output stays clean for pipes."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False)
 
 

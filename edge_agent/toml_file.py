@@ -51,7 +51,7 @@ class HomelessPathError(ConfigError):
 class Section(BaseModel):
     """A table of a configuration: nothing unknown in it, nothing converted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True)
 
 
 class PathSection(Section):

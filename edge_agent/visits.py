@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
+from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -34,7 +35,9 @@ class Visit:
     since_us: int
 
 
-_adapter: TypeAdapter[Visit] = TypeAdapter(Visit)
+@cache
+def _adapter() -> TypeAdapter[Visit]:
+    return TypeAdapter(Visit)
 
 
 class Visits:
@@ -87,7 +90,7 @@ def _said(forgotten: list[Visit]) -> Said | None:
 
 def _parsed(document: dict[str, object]) -> Visit | None:
     try:
-        return _adapter.validate_python({key: value for key, value in document.items() if key != "id"})
+        return _adapter().validate_python({key: value for key, value in document.items() if key != "id"})
     except ValidationError as error:
         _log.error("a visit in the documents can't be understood and is left alone: %s", error)
         return None

@@ -194,6 +194,7 @@ class _House:
         (folder / "exports").mkdir(parents=True)
         self.acts: list[str] = []
         self.replies: list[Reply] = []
+        self._release: Release | None = None
         self._clock = HandClock(NOW_S * US)
         self._journal = Journal(folder / "journal.jsonl", self._clock)
         self._nonces = NonceStore(folder / "nonces.sqlite", self._clock)
@@ -257,11 +258,11 @@ class _House:
             for visit in visits:
                 self._visits.end(visit.person_id)
         self._exports.look()
-        for act in self.acts:
-            if act == "export":
-                result = {"location": "x", "seconds": 1.0, "missing_s": 0.0}
-                self._exports.stepped(ExportStep(self._release.id, "done", result=result))
-                self._exports.ended(0)
+        if self._release is not None:
+            result = {"location": "x", "seconds": 1.0, "missing_s": 0.0}
+            self._exports.stepped(ExportStep(self._release.id, "done", result=result))
+            self._exports.ended(0)
+            self._release = None
         return self.acts
 
     def journalled(self) -> int:

@@ -1,5 +1,7 @@
 """Fixtures of the real peers, for every test; hypothesis measures nothing, for the machine may be busy."""
 
+import os
+
 from hypothesis import settings
 
 from tests.peers.fixtures import camera_server, clips, street_h264, street_h265
@@ -8,3 +10,6 @@ __all__ = ["camera_server", "clips", "street_h264", "street_h265"]
 
 settings.register_profile("edge-agent", deadline=None)
 settings.load_profile("edge-agent")
+
+# The tests start many processes: what they import is compiled once, even where the environment forbids to keep it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -67,7 +67,7 @@ def test_targets_that_change_their_process_pass_in_one_of_their_own(name: str, t
         "target = t.target_named(sys.argv[1])\n"
         "t.try_out(target, target.start(pathlib.Path(sys.argv[2])), 300)\n"
     )
-    subprocess.run([sys.executable, "-c", code, name, str(tmp_path)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, name, str(tmp_path)], check=True, timeout=180)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_check_of_commands_finds_a_door_that_was_left_open(sabotage: str, tm
         "commands.INPUTS_A_HOUSE = 150\n"
         "t.try_out(commands.COMMANDS, commands.COMMANDS.start(pathlib.Path(sys.argv[1])), 300)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
     assert "AssertionError: a" in done.stderr
 

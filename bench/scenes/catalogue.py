@@ -25,6 +25,8 @@ FIRST_S = 6.0
 """Nobody comes earlier: a watcher has to learn."""
 KNOWN_S = 20.0
 """The camera itself is not spoilt earlier: a watcher has to know its view."""
+STILLNESS_KNOWN_S = 190.0
+"""Nor is the picture frozen earlier: how still a live one can be takes longer to learn."""
 CALM = Weather(cloud=False)
 NIGHT = Weather(night=True, noise=3, cloud=False)
 RUNS_MPS = 3.5
@@ -398,7 +400,7 @@ def _spoilt(kind: Kind) -> Recipe:
     def recipe(dice: Dice) -> Draft:
         at_s = KNOWN_S + dice.between(0, 4)
         lens: tuple[Effect, ...] = ()
-        frozen_s, weather = math.inf, CALM
+        frozen_s, weather, ends_s = math.inf, CALM, KNOWN_S + 40
         match kind:
             case Kind.COVERED:
                 lens = (effects.Covered(at_s, dice.between(0.4, 1.5)),)
@@ -409,8 +411,8 @@ def _spoilt(kind: Kind) -> Recipe:
             case Kind.TURNED:
                 lens = (effects.Turned(at_s, _elsewhere(dice), dice.between(0.8, 2)),)
             case _:
-                frozen_s = at_s
-        ends_s = KNOWN_S + 40
+                at_s = frozen_s = at_s + STILLNESS_KNOWN_S - KNOWN_S
+                ends_s = at_s + 100
         return Draft(ends_s, weather, lens=lens, frozen_s=frozen_s, labels=(Label(kind, None, at_s, ends_s),))
 
     return recipe

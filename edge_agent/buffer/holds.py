@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -92,7 +93,9 @@ def merged(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
     return tuple(found)
 
 
-_adapter: TypeAdapter[Hold] = TypeAdapter(Hold)
+@cache
+def _adapter() -> TypeAdapter[Hold]:
+    return TypeAdapter(Hold)
 
 
 class Holds:
@@ -154,10 +157,10 @@ class Holds:
         return missing
 
     def _put(self, hold: Hold) -> None:
-        self._documents.put(TABLE, {"id": hold.hold_id, **_adapter.dump_python(hold, mode="json")})
+        self._documents.put(TABLE, {"id": hold.hold_id, **_adapter().dump_python(hold, mode="json")})
         self._holds[hold.hold_id] = hold
         self._held = Held(self._holds.values())
 
 
 def _parsed(document: dict[str, Any]) -> Hold:
-    return _adapter.validate_python({name: value for name, value in document.items() if name != "id"})
+    return _adapter().validate_python({name: value for name, value in document.items() if name != "id"})

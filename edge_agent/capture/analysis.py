@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from edge_agent.capture.alarms import Alarms, Decision
 from edge_agent.capture.calibration import Ground, View
+from edge_agent.capture.frozen import Keyframes
 from edge_agent.capture.look import Looker
-from edge_agent.capture.motion import MotionDetector, render
+from edge_agent.capture.motion import MotionDetector, reduced, render
 from edge_agent.capture.tamper import LOOK_S, TamperWatch
 from edge_agent.capture.tracks import Blob, Instant, Track
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.clock import US
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, Moment
 
 _log = logging.getLogger(__name__)
 Bgr = NDArray[np.uint8]
@@ -62,20 +63,27 @@ class Tampering:
         self._natures = frozenset(natures)
         self._looker = Looker()
         self._watch = TamperWatch()
+        self._keyframes = Keyframes()
         self._due_s = 0.0
 
-    def see(self, luma: NDArray[np.uint8], at_s: float) -> frozenset[AlarmNature]:
+    def keyframe(self, luma: NDArray[np.uint8], at_s: float) -> None:
+        """A picture that was coded anew."""
+        if AlarmNature.FROZEN in self._natures:
+            self._keyframes.see(luma, at_s)
+
+    def see(self, luma: NDArray[np.uint8], at_s: float, *, moving: bool = False) -> frozenset[AlarmNature]:
         """What is wrong with the camera; a picture is looked at about every second."""
-        if self._natures:
-            self._looker.see(luma)
         if self._natures and at_s >= self._due_s:
             self._due_s = at_s + 0.9 * LOOK_S
             self._looker.learn(self._watch.update(at_s, self._looker.look(luma)))
-        return self._watch.troubles & self._natures
+        freeze = self._keyframes.watch
+        if moving or self._watch.troubles:
+            freeze.disturbed()
+        return (self._watch.troubles | ({AlarmNature.FROZEN} if freeze.frozen else set())) & self._natures
 
     def reconnected(self) -> None:
-        self._looker.reconnected()
         self._watch.reconnected()
+        self._keyframes.reconnected()
         self._due_s = 0.0
 
 
@@ -103,7 +111,10 @@ class Analysis:
         self._blobs: list[Blob] = []
         self._stirred_s = 0.0
         self._before_s = 0.0
-        self._best: dict[str, tuple[Bgr, int]] = {}
+        self._kept: dict[tuple[str, Moment], _Frame] = {}
+        """Of open alarms, at most two each: when the thing was seen best, and last."""
+        self._latest: tuple[Callable[[], Bgr], int] | None = None
+        """The picture before, not yet converted; only while an alarm is open."""
 
     def see(self, luma: NDArray[np.uint8], bgr: Callable[[], Bgr], now: Instant) -> list[Alarm]:
         """What a picture leads to.
@@ -124,14 +135,26 @@ class Analysis:
         blobs = self._blobs = self._detector.detect(luma, elapsed_s, self._alarms.following)
         if blobs or not self._detector.ready:
             self._stirred_s = now.s
-        outcome = self._alarms.update(now, blobs, self._tampering.see(luma, now.s))
-        if outcome.best or any(decision.pictured for decision in outcome.decisions):
-            picture = bgr()
-            for alarm_id in outcome.best:
-                self._best[alarm_id] = (picture, now.utc_us)
+        troubles = self._tampering.see(luma, now.s, moving=self._alarms.moving)
+        outcome = self._alarms.update(now, blobs, troubles)
+        if outcome.vanished and self._latest is not None:
+            self._keep(outcome.vanished, Moment.END, _frame(*self._latest))
+        for alarm_id in outcome.seen:
+            self._kept.pop((alarm_id, Moment.END), None)
+        self._latest = (bgr, now.utc_us)
+        if outcome.best or any(decision.alarm.moment for decision in outcome.decisions):
+            frame = _frame(bgr, now.utc_us)
+            self._keep(outcome.best, Moment.BEST, frame)
         else:
-            picture = None
-        return ended + [self._finished(decision, picture, now) for decision in outcome.decisions]
+            frame = None
+        alarms = ended + [self._finished(decision, frame) for decision in outcome.decisions]
+        if not self._alarms.open_ids:
+            self._latest = None
+        return alarms
+
+    def keyframe(self, luma: NDArray[np.uint8], at_s: float) -> None:
+        """A picture that was coded anew, whether it is looked at otherwise or not; before it is."""
+        self._tampering.keyframe(luma, at_s)
 
     @property
     def stirs(self) -> bool:
@@ -158,18 +181,36 @@ class Analysis:
     def close(self, now: Instant) -> list[Alarm]:
         """The END of whatever is open."""
         decisions = self._alarms.close(now) if self._alarms else ()
-        return [self._finished(decision, None, now) for decision in decisions]
+        frame = _frame(*self._latest) if decisions and self._latest else None
+        self._latest = None
+        return [self._finished(decision, frame) for decision in decisions]
 
-    def _finished(self, decision: Decision, picture: Bgr | None, now: Instant) -> Alarm:
-        """The alarm with its picture drawn, where it gets one."""
-        alarm = decision.alarm
-        at_us = now.utc_us
+    def _keep(self, alarm_ids: Iterable[str], moment: Moment, frame: _Frame) -> None:
+        self._kept |= {(alarm_id, moment): frame for alarm_id in alarm_ids}
+
+    def _finished(self, decision: Decision, frame: _Frame | None) -> Alarm:
+        """The alarm with its picture drawn, where it gets one: of the frame that was kept for it, else of `frame`."""
+        alarm, moment = decision.alarm, decision.alarm.moment
+        if moment in (Moment.BEST, Moment.END):
+            frame = self._kept.pop((alarm.alarm_id, moment), frame)
         if alarm.phase is AlarmPhase.END:
-            picture, at_us = self._best.pop(alarm.alarm_id, (None, at_us))
-        if not decision.pictured or picture is None:
+            self._kept.pop((alarm.alarm_id, Moment.BEST), None)
+        if moment is None or frame is None:
             return alarm
-        jpeg = render(picture.copy(), self._caption.at(at_us), alarm.box, decision.others, decision.path)
-        return replace(alarm, picture=jpeg)
+        caption = self._caption.at(frame.utc_us)
+        return replace(alarm, picture=render(frame.bgr.copy(), caption, alarm.box, decision.others, decision.path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """As small as it is sent."""
+
+    bgr: Bgr
+    utc_us: int
+
+
+def _frame(bgr: Callable[[], Bgr], utc_us: int) -> _Frame:
+    return _Frame(reduced(bgr()), utc_us)
 
 
 def _view(camera: WatchedCamera, aspect: float) -> View:

@@ -48,8 +48,6 @@ class Look:
     """How many blocks have structure, by how many usually do."""
     white: float
     """The part of the picture that is nearly white, beyond what is usual."""
-    change: float
-    """Mean difference of one picture from the one before, in grey levels; the least since the last look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +86,6 @@ class Looker:
     def __init__(self) -> None:
         self._usual: _Scales | None = None
         self._now: _Scales | None = None
-        self._before: NDArray[np.int16] | None = None
-        self._changes: list[float] = []
-
-    def see(self, luma: Luma) -> None:
-        """Every picture, uint8[h, w]: how much it differs from the one before."""
-        sample = luma[::8, ::8].astype(np.int16)
-        if self._before is not None and self._before.shape == sample.shape:
-            self._changes.append(float(np.abs(sample - self._before).mean()))
-        self._before = sample
 
     def look(self, luma: Luma) -> Look:
         """Compare a picture, uint8[h, w] and at least 10 each way, with the usual view; the first one is the usual."""
@@ -115,8 +104,6 @@ class Looker:
             fine = np.roll(fine, shift, (0, 1))
         coarse, usually = now.coarse - now.coarse.mean(), usual.coarse - usual.coarse.mean()
         contrast = _projected(coarse, usually)
-        change = min(self._changes, default=0.0)
-        self._changes.clear()
         return Look(
             blocks,
             kept,
@@ -125,18 +112,12 @@ class Looker:
             _correlation(coarse, usually),
             float(np.count_nonzero(_means(now.middle**2, BLOCK) >= STRUCTURE**2)) / max(1, blocks),
             now.white - usual.white,
-            change,
         )
 
     def learn(self, weight: float) -> None:
         """Take the view of the last look into the usual one, 0 … 1."""
         if self._now is not None and self._usual is not None and weight > 0:
             self._usual = self._usual.learnt(self._now, weight)
-
-    def reconnected(self) -> None:
-        """What was seen before is no measure of the next picture's change."""
-        self._before = None
-        self._changes.clear()
 
 
 def _means(plane: NDArray[np.uint8] | _Plane, size: int) -> _Plane:

@@ -57,6 +57,8 @@ class Watching:
         if self._before is not None and not 0 <= now.s - self._before.s <= max(GAP_S, 3 / self._fps):
             alarms = self._analysis.close(self._before)
             self._analysis, self._sampler = self._make(), Sampler(self._fps)
+        if picture.keyframe:
+            self._analysis.keyframe(picture.luma(), now.s)
         if not self._sampler.wants(now.s):
             return None
         self._before = now

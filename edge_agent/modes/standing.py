@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -44,7 +45,9 @@ class ModeChange:
     now: Standing
 
 
-_adapter: TypeAdapter[Override] = TypeAdapter(Override)
+@cache
+def _adapter() -> TypeAdapter[Override]:
+    return TypeAdapter(Override)
 
 
 class Modes:
@@ -98,7 +101,7 @@ class Modes:
     def set(self, override: Override) -> None:
         """In the place of the one of the same camera, or of the node; on the disk when it returns, or ArchiveError."""
         key = override.camera or NODE
-        self._documents.put(OVERRIDES, {"id": key, **_adapter.dump_python(override, mode="json")})
+        self._documents.put(OVERRIDES, {"id": key, **_adapter().dump_python(override, mode="json")})
         self._overrides[key] = override
         self._sure = range(0)
         self.look()
@@ -165,7 +168,7 @@ def known_overrides(documents: Documents, plan: Plan) -> list[Override]:
     found = []
     for document in documents.all(OVERRIDES):
         try:
-            override = _adapter.validate_python({name: value for name, value in document.items() if name != "id"})
+            override = _adapter().validate_python({name: value for name, value in document.items() if name != "id"})
         except ValidationError as error:
             _log.error("an override in the documents can't be understood and is left alone: %s", error)
             continue

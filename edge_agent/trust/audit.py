@@ -10,6 +10,7 @@ import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Literal
 
 import jwt
@@ -47,7 +48,7 @@ _Path = Annotated[tuple[_Hash, ...], Field(max_length=63)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class AuditQuery(_Strict):
@@ -178,7 +179,9 @@ class Audited:
     """By witnesses that the asker believes."""
 
 
-_pages: TypeAdapter[AuditPage] = TypeAdapter(AuditPage)
+@cache
+def _pages() -> TypeAdapter[AuditPage]:
+    return TypeAdapter(AuditPage)
 
 
 def answer(tree: JournalTree, note: Note, query: AuditQuery, witnessed: Sequence[Note] = ()) -> AuditPage:
@@ -290,7 +293,7 @@ def _authentic(token: bytes, key: NoteKey) -> AuditPage:
     if found["header"].get("typ") != TYPE:
         raise BadNoteError(f'the answer is none: its header must say "typ": "{TYPE}"')
     try:
-        return _pages.validate_json(bytes(found["payload"]))
+        return _pages().validate_json(bytes(found["payload"]))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(step)[:40] for step in first["loc"])

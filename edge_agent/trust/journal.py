@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -111,7 +112,9 @@ class Unwritten:
     """Why, the last time."""
 
 
-_entries: TypeAdapter[JournalEntry] = TypeAdapter(JournalEntry)
+@cache
+def _entries() -> TypeAdapter[JournalEntry]:
+    return TypeAdapter(JournalEntry)
 
 
 class Journal:
@@ -224,7 +227,7 @@ class Journal:
     def _line(self, entry: JournalEntry) -> bytes:
         stamped = entry if entry.at_us is not None else dataclasses.replace(entry, at_us=self._clock.utc_us())
         try:
-            return _entries.dump_json(stamped) + b"\n"
+            return _entries().dump_json(stamped) + b"\n"
         except ValueError as error:
             raise ArchiveError(f"an entry can't be written to the journal {self._path}: {error}") from error
 
@@ -269,7 +272,7 @@ class Journal:
 def parse_line(number: int, line: bytes) -> JournalEntry | BadLine:
     """What one line says; `number`: for people, from 1."""
     try:
-        entry = _entries.validate_json(line)
+        entry = _entries().validate_json(line)
     except ValidationError:
         return BadLine(number, line.rstrip(b"\n"))
     return entry if entry.at_us is not None else BadLine(number, line.rstrip(b"\n"))

@@ -46,7 +46,7 @@ class BadTokenError(RefusedError):
 class Closed(BaseModel):
     """Nothing unknown, nothing converted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True)
 
 
 class _Header(Closed):

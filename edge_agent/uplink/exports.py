@@ -10,6 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ class ReleaseNews:
     step: ExportStep
 
 
-_adapter: TypeAdapter[Release] = TypeAdapter(Release)
+@cache
+def _adapter() -> TypeAdapter[Release]:
+    return TypeAdapter(Release)
 
 
 class Exports:
@@ -94,7 +97,7 @@ class Exports:
         release = Release(
             admitted.command.nonce, args.model_dump(), person.full_name, person.person_id, admitted.access
         )
-        self._documents.put(TABLE, _adapter.dump_python(release, mode="json"))
+        self._documents.put(TABLE, _adapter().dump_python(release, mode="json"))
         self._waiting.append(release)
         # Footage of just now is still on its way to the disk.
         early_s = (args.end_us - self._clock.utc_us()) / US + SETTLE_S
@@ -137,7 +140,7 @@ class Exports:
             pause = PAUSES_S[release.tries]
             _log.warning("release %s: %s; again in %.0f s", release.id, step.error, pause)
             release = dataclasses.replace(release, tries=release.tries + 1)
-            self._documents.put(TABLE, _adapter.dump_python(release, mode="json"))
+            self._documents.put(TABLE, _adapter().dump_python(release, mode="json"))
             self._waiting.append(release)
             self._not_before[release.id] = self._clock.monotonic() + pause
             waiting = dataclasses.replace(step, state="running", error=f"{step.error}; trying again in {pause:.0f} s")
@@ -178,7 +181,7 @@ class Exports:
 
 def _parsed(document: dict[str, Any]) -> Release | None:
     try:
-        release = _adapter.validate_python(document)
+        release = _adapter().validate_python(document)
         release.export  # noqa: B018 - parsing it is what checks it
     except ValidationError as error:
         _log.error("a release in the documents can't be understood and is left alone: %s", error)

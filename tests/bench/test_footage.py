@@ -48,7 +48,7 @@ def pictures(film: Footage, size: tuple[int, int]) -> Iterator[np.ndarray[tuple[
 
 
 def test_labels_are_within_the_clip_and_the_picture(film: Footage) -> None:
-    names = [place.name for place in (*film.zones, *film.lines)]
+    names = [zone.name for zone in film.zones] + [line.name for line in film.lines]
     assert len(names) == len(set(names)) == 4
     for zone in film.zones:
         assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in zone.polygon)

@@ -111,7 +111,7 @@ def test_it_dies_with_whoever_started_it(tmp_path: Path) -> None:
         assert json.loads(parent.stdout.readline())["port"]
         (child,) = psutil.Process(parent.pid).children()
         parent.popen.kill()
-        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10, "the camera ended")
+        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 30, "the camera ended")
 
 
 def test_mistakes_are_said_in_one_line(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_people_at_the_node_ask_through_its_socket(town: Town) -> None:
     assert Path(ended.json["location"]).is_file()
     sent = town.officer.desk(*export(town.officer.recipient, "--no-wait", "--socket", town.socket))
     assert sent.code == 0
-    wait_until(lambda: list(town.released.glob(f"*_{sent.out[:8]}.mp4.age")), 15, "the clip asked for without waiting")
+    wait_until(lambda: list(town.released.glob(f"*_{sent.out[:8]}.mp4.age")), 30, "the clip asked for without waiting")
 
 
 def test_an_officer_at_the_node_asks_for_its_journal_through_its_socket(town: Town) -> None:
@@ -245,7 +245,7 @@ def test_a_request_sent_without_waiting_can_be_followed(town: Town) -> None:
     sent = town.officer.desk(*export(town.officer.recipient, "--no-wait"))
     assert sent.code == 0, sent.err
     assert town.officer.desk("follow", NODE, "no such/id").code == 64
-    wait_until(lambda: list(town.released.glob(f"*_{sent.out[:8]}.mp4.age")), 15, "the clip")
+    wait_until(lambda: list(town.released.glob(f"*_{sent.out[:8]}.mp4.age")), 30, "the clip")
     late = town.officer.desk("follow", NODE, sent.out.strip(), "--idle", "1")
     assert late.code == 69
 
@@ -283,7 +283,7 @@ def test_watch_tells_events_as_json_counts_rubbish_and_saves_pictures(town: Town
     pictures = town.folder / "pictures"
     link = Link(broker_settings(load_desk(town.operator.config), "hostile"), CLOCK, lambda _: None, lambda _: None)
     link.start()
-    wait_until(lambda: link.state.protocol, 10, "online")
+    wait_until(lambda: link.state.protocol, 30, "online")
     process = subprocess.Popen(
         command("watch", "--seconds", "2.5", "--json", "--pictures", str(pictures)),
         stdout=subprocess.PIPE,
@@ -327,7 +327,7 @@ def test_watch_shows_a_live_table_on_a_terminal_and_ends_in_order(town: Town) ->
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
-        wait_until(lambda: "записує".encode() in seen and "немає в мережі".encode() in seen, 15, "the table")
+        wait_until(lambda: "записує".encode() in seen and "немає в мережі".encode() in seen, 30, "the table")
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
         reader.join(5)

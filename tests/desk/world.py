@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.peers import quick
 from tests.peers.agent import NODE, SITE
 from tests.peers.mosquitto import Mosquitto
 
@@ -40,18 +40,10 @@ def environment(config: Path | None = None) -> dict[str, str]:
     return found if config is None else {**found, "EDGE_DESK_CONFIG": str(config)}
 
 
-def run(*arguments: str, config: Path | None = None, seconds: float = 30) -> Ended:
-    """`edge-desk …` as a person types it, without a terminal."""
-    ended = subprocess.run(
-        command(*arguments),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=environment(config),
-        timeout=seconds,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+def run(*arguments: str, config: Path | None = None, seconds: float = 60) -> Ended:
+    """`edge-desk …` as a person types it, without a terminal and without the start (`tests/peers/quick.py`)."""
+    ended = quick.run("edge-desk", arguments, environment(config), seconds=seconds)
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +57,7 @@ class Worker:
     """`[[person]]`"""
     recipient: str
 
-    def desk(self, *arguments: str, seconds: float = 30) -> Ended:
+    def desk(self, *arguments: str, seconds: float = 60) -> Ended:
         return run(*arguments, config=self.config, seconds=seconds)
 
 

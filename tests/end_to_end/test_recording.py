@@ -48,10 +48,10 @@ def test_a_killed_recorder_is_back_within_a_second_and_what_it_left_is_kept(
         )
         killed = agent.kill_child("recorder")
         wait_until(lambda: (child := agent.child("recorder")) and child.pid != killed, 2, "a new recorder")
-        (torn,) = wait_until(lambda: agent.segments("gate"), 10, "the torn file in the index")
+        (torn,) = wait_until(lambda: agent.segments("gate"), 30, "the torn file in the index")
         assert torn.torn
         assert torn.frames
-        wait_until(lambda: agent.gaps("gate"), 15, "the gap in the ledger")
+        wait_until(lambda: agent.gaps("gate"), 30, "the gap in the ledger")
         agent.stop()
         (gap,) = agent.gaps("gate")
         assert gap.cause is GapCause.PROCESS
@@ -83,7 +83,7 @@ def test_a_killed_agent_leaves_no_orphan_and_its_files_are_closed_by_the_recorde
         assert recorder is not None
         assert watcher is not None
         agent.process.signal(signal.SIGKILL)
-        wait_until(lambda: not recorder.is_running() and not watcher.is_running(), 10, "the children end")
+        wait_until(lambda: not recorder.is_running() and not watcher.is_running(), 30, "the children end")
         agent.start()
         wait_until(lambda: len(agent.segments("gate")) >= 1 and agent.recording("gate"), 20, "recording again")
         agent.stop()

@@ -65,7 +65,7 @@ def test_rosters_and_orders_rule_a_node(tmp_path: Path, broker: Mosquitto) -> No
         assert sent.code == 0, sent.err
         with agent:
             wait_until(lambda: (agent.data / FILE_NAME).exists(), 30, "the retained roster is taken")
-            wait_until(lambda: journalled(agent, "done"), 10, "it is journalled")
+            wait_until(lambda: journalled(agent, "done"), 30, "it is journalled")
             assert journalled(agent, "done")[0]["args"]["changes"] == [
                 "people o-mayor added", "people o-officer added",
             ]  # fmt: skip
@@ -89,11 +89,11 @@ def test_rosters_and_orders_rule_a_node(tmp_path: Path, broker: Mosquitto) -> No
             two = city.sign(2)
             installed = agent.cli("roster", "install", str(two), "--json")
             assert json.loads(installed.stdout) == {"ok": True, "version": 2, "new": True}
-            wait_until(lambda: len(journalled(agent, "done")) == 2, 15, "the agent notices it")
+            wait_until(lambda: len(journalled(agent, "done")) == 2, 30, "the agent notices it")
             assert officer.desk("status", "n1", "--json").json["code"] == "unknown_person"
 
             hostile.link.publish("edge/town/roster", one.read_bytes().strip(), retain=True)
-            wait_until(lambda: journalled(agent, "refused"), 10, "the older roster is refused")
+            wait_until(lambda: journalled(agent, "refused"), 30, "the older roster is refused")
             assert "older than roster 2" in journalled(agent, "refused")[0]["reason"]
         with agent:
             wait_until(lambda: len(journalled(agent, "refused")) == 2, 30, "it is refused after a restart, too")

@@ -29,6 +29,7 @@ from edge_agent.uplink.link import LinkSettings, LinkState, Received
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import Health, Reply, Status, decode
 from edge_agent.uplink.topics import Topics
+from tests.peers import quick
 from tests.peers.mosquitto import Mosquitto
 from tests.peers.support import ManagedProcess, wait_until
 
@@ -171,10 +172,9 @@ class RunningAgent:
         with (self.archive / segment.path).open("rb") as file:
             return AgeReader(file, self.identities()).readall() or b""
 
-    def cli(self, *arguments: str, stdout: Any = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """`edge-agent …` as a person at the node."""
-        command, environment = self.command(*arguments), self.environment()
-        return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=60, check=False)
+        return quick.run("edge-agent", arguments, self.environment(), seconds=90)
 
     def by(self, person: TestPerson, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """The same with the person's own key."""

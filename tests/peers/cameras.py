@@ -273,7 +273,7 @@ class CameraServer:
         self._commands += 1
         number = self._commands
         self._write({"id": number, **command})
-        wait_until(lambda: number in self._done, 10, f"the camera server did {command}")
+        wait_until(lambda: number in self._done, 30, f"the camera server did {command}")
         if self._done[number]:
             raise RuntimeError(f"the camera server could not do {command}: {self._done[number]}")
 

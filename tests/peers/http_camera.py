@@ -55,7 +55,7 @@ class FfmpegCamera:
         """Serve; returns once it listens."""
         self.end()
         process = self._process = ManagedProcess(self._command, self._folder / "ffmpeg.log")
-        wait_until(lambda: self._listens or not process.running, 10, "ffmpeg listens")
+        wait_until(lambda: self._listens or not process.running, 30, "ffmpeg listens")
         assert process.running, process.text()
 
     def end(self) -> None:

@@ -33,7 +33,7 @@ class Live555:
         self._process = ManagedProcess(
             [*loader, _ROOT / "usr/bin/live555MediaServer"], self._folder / "live555.log", cwd=self._folder
         )
-        wait_until(lambda: _listens() or not self._process.running, 10, "LIVE555 listens")
+        wait_until(lambda: _listens() or not self._process.running, 30, "LIVE555 listens")
         assert self._process.running, self._process.text()
         return self
 

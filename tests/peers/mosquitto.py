@@ -101,7 +101,7 @@ class Mosquitto:
     def start(self) -> None:
         self._process = ManagedProcess([MOSQUITTO, "-c", self._config], self.folder / "mosquitto.log")
         process = self._process
-        wait_until(lambda: not process.running or self._listens(), 10, f"mosquitto on {self.port}")
+        wait_until(lambda: not process.running or self._listens(), 30, f"mosquitto on {self.port}")
         if not process.running:
             raise AssertionError(f"mosquitto did not start:\n{process.text()[-2000:]}")
 

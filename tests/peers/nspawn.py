@@ -105,7 +105,7 @@ class Machine:
             f"--bind-ro={code}:{PREFIX}/lib/python3.11/site-packages/edge_agent",
         ]
         self._boot = ManagedProcess(command, self._folder / "boot.log")
-        self._leader = wait_until(self._find_leader, 10, f"the container's first process\n{self._boot.text()}")
+        self._leader = wait_until(self._find_leader, 30, f"the container's first process\n{self._boot.text()}")
         wait_until(self._is_up, 30, f"systemd in the container; see {self._boot.log}")
         self.write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
         for name, path in UNIT_FILES.items():

@@ -127,10 +127,10 @@ def test_a_stalled_camera_sends_nothing_and_goes_on_at_a_keyframe(camera_server:
     with Viewer(camera_server.url("/main")) as viewer:
         wait_until(viewer.got(10), 20, "pictures")
         camera_server.stall("/main")
-        wait_until(_quiet(camera_server, "/main"), 10, "half a second without a picture")
+        wait_until(_quiet(camera_server, "/main"), 30, "half a second without a picture")
         before = len(camera_server.sent("/main"))
         camera_server.resume("/main")
-        wait_until(viewer.got(before + 10), 10, "pictures after the stall")
+        wait_until(viewer.got(before + 10), 30, "pictures after the stall")
     sent = camera_server.sent("/main")
     assert sent[before].keyframe
     assert sent[before].utc_us_pushed - sent[before - 1].utc_us_pushed > 500_000
@@ -171,10 +171,10 @@ def test_a_frozen_camera_keeps_its_connections_and_does_not_catch_up_in_a_burst(
     with Viewer(camera_server.url("/main")) as viewer:
         wait_until(viewer.got(10), 20, "pictures")
         camera_server.freeze()
-        wait_until(_quiet(camera_server, "/main", 2_000_000), 10, "two seconds without a picture")
+        wait_until(_quiet(camera_server, "/main", 2_000_000), 30, "two seconds without a picture")
         before = len(camera_server.sent("/main"))
         camera_server.thaw()
-        wait_until(viewer.got(before + 10), 10, "pictures after the thaw")
+        wait_until(viewer.got(before + 10), 30, "pictures after the thaw")
     sent = camera_server.sent("/main")
     assert sent[before].keyframe
     assert sent[before + 8].utc_us_pushed - sent[before].utc_us_pushed > 400_000

@@ -73,7 +73,7 @@ class TracedDisk:
         environment = {"PYTHONPATH": str(_CHECKOUT)}
         self._process = ManagedProcess(command, self._trace / "log", cwd=_CHECKOUT, env=environment)
         process = self._process
-        wait_until(lambda: os.path.ismount(self.folder) or not process.running, 10, "the disk is mounted")
+        wait_until(lambda: os.path.ismount(self.folder) or not process.running, 30, "the disk is mounted")
         assert process.running, process.text()
         return self
 

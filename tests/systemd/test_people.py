@@ -65,4 +65,4 @@ def test_a_contractor_works_with_the_key_on_the_stick_as_the_documentation_says(
     assert told[:8] == ended
     owner = node.machine.run("stat", "-c", "%U", f"{STATE}/journal.jsonl", f"{STATE}/documents.json").out.split()
     assert owner == ["edge-agent", "edge-agent"]
-    wait_until(lambda: node.show("ActiveState") == "active", 10, "the service goes on")
+    wait_until(lambda: node.show("ActiveState") == "active", 30, "the service goes on")

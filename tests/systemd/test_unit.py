@@ -56,7 +56,7 @@ def test_sandbox_lets_every_library_work(node: Node) -> None:
 def test_stop_ends_children_and_seals_every_file_in_time(node: Node) -> None:
     node.start_recording()
     node.wait_for_log("sealed gate/")
-    wait_until(lambda: "600" in node.segments().values(), 10, "a file that is being written")
+    wait_until(lambda: "600" in node.segments().values(), 30, "a file that is being written")
     node.machine.run("systemctl", "stop", UNIT, seconds=STOP_S)
     assert (node.show("ActiveState"), node.show("Result")) == ("inactive", "success")
     assert node.children() == {}
