@@ -79,7 +79,7 @@ def test_motions_lag_is_when_it_tells_of_the_mark_and_nothing_else_passes_for_it
     mark = Heard(mark_s + 0.4, True, 9_000)
     assert lag_s([mark], case) == pytest.approx(0.4)
     assert lag_s([Heard(mark_s + 0.1, True, 300), mark], case) == pytest.approx(0.4)
-    assert lag_s([Heard(mark_s - 2, True, 9_000), Heard(mark_s + 3, False, 9_000)], case) is None
+    assert lag_s([Heard(mark_s - 4, True, 9_000), Heard(mark_s + 3, False, 9_000)], case) is None
 
 
 def test_no_false_alarm_in_three_days_says_with_confidence_that_there_is_hardly_one_a_day() -> None:
