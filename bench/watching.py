@@ -75,19 +75,21 @@ def motion_quality(names: Sequence[str], seed: int, folder: Path) -> tuple[Score
 
 def on_footage(film: Footage, folder: Path | None, notes: bool) -> list[Figure]:
     """All three on real footage; Motion needs a folder, and each zone a camera of its own, for it tells no places."""
-    ours, plain = product_on(film), FootageScore()
+    ours, plain = product_on(film), FootageScore(rules=False)
     for zone in film.zones:
         plain.movement(film, zone.name, difference_told(film.clip(), (zone,)))
     scores = {"edge-agent": ours, "frame difference": plain}
     if folder:
         cases = [Case(zone.name, film.clip(), film.seconds, (zone,), film.size) for zone in film.zones]
         told = motion_told(cases, Case("control", film.clip(), film.seconds, (), film.size), folder, say)
-        scores["Motion"] = FootageScore()
+        scores["Motion"] = FootageScore(rules=False)
         for zone_name, alarms in told.items():
             scores["Motion"].movement(film, zone_name, alarms)
+        if len(told) < len(film.zones):
+            del scores["Motion"]
     found: list[Figure] = []
     for who, score in scores.items():
-        found += score.figures(who, rules=score is ours)
+        found += score.figures(who)
         for note in score.notes if notes else ():
             say(f"{who}: {note}")
     return found

@@ -3,8 +3,8 @@
 Each clip is followed by `STILL_S` of its last picture and then by a mark that nobody can overlook: the whole picture
 white and black by turns.  When Motion tells of the mark is its lag at that camera, and its events are moved by that
 much.  Where it is more than `MOST_LAG_S` or less than `LEAST_LAG_S`, or the mark was not told of, the clip is played
-again in a later batch, and after `TRIES` left out, loudly.  Who still has an event open at the mark (a turned camera, say) can't tell of it;
-the slowest of its batch stands for it, and each batch has a calm scene besides, so that one at least tells.
+again in a later batch, and after `TRIES` left out, loudly.  Who still has an event open at the mark (a turned camera,
+say) can't tell of it; the worst of its batch stands for it, and each batch has a calm scene besides, so that one tells.
 """
 
 from __future__ import annotations
