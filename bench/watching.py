@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=PUBLISHED_SEED, help="below 100 for choosing constants")
     parser.add_argument("--scene", nargs="+", choices=sorted(RECIPES), default=[], metavar="NAME")
     parser.add_argument("--no-peers", action="store_true", help="Motion needs the clips' own time")
-    parser.add_argument("--hours", type=float, default=1, help="of weather, simulated (72 take two idle cores 8 minutes)")
+    parser.add_argument("--hours", type=float, default=1, help="of weather (72: 6 minutes on two idle cores)")
     parser.add_argument("--cameras", type=int, default=4, help="for --cpu")
     parser.add_argument("--seconds", type=float, default=40, help="for --cpu")
     parser.add_argument("--fps", type=float, default=5, help="pictures a second looked at, for --cpu")
