@@ -10,6 +10,7 @@ say) can't tell of it; the worst of its batch stands for it, and each batch has 
 from __future__ import annotations
 
 import fractions
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 
 from bench.scenes.clips import encode
 from bench.scenes.labels import Zone
@@ -24,7 +26,7 @@ from bench.scenes.stage import FPS, SIZE
 from bench.watching_peers import QUIET_S, Watched, mask_of, motion
 from bench.watching_score import Told
 from edge_agent.clock import US
-from tests.peers.cameras import CameraServer, SentFrame
+from tests.peers.cameras import CameraServer, SentFrame, vcl_digest
 from tests.peers.support import wait_until
 
 AT_ONCE = 8
@@ -109,7 +111,10 @@ def play(cases: Sequence[Case], folder: Path) -> dict[str, list[Heard]]:
                 "all was played",
             )
             told = (folder / "events").read_text()
-        return {case.name: heard_of(told, case.name, server.sent(f"/{case.name}")) for case in cases}
+        return {
+            case.name: heard_of(told, case.name, began_s(clips[f"/{case.name}"], case, server.sent(f"/{case.name}")))
+            for case in cases
+        }
 
 
 def played(sent: Sequence[SentFrame], case: Case) -> bool:
@@ -148,9 +153,22 @@ def marked(clip: Path, size: tuple[int, int], path: Path) -> Path:
     return path
 
 
-def heard_of(hooks: str, name: str, sent: Sequence[SentFrame]) -> list[Heard]:
+def began_s(clip: Path, case: Case, sent: Sequence[SentFrame]) -> float:
+    """When the clip's first picture was sent, or would have been, by when the mark's was (unix seconds).
+
+    While a stream is opened its server may leave pictures out, so the first that it sent tells nothing.
+    """
+    number = round((case.seconds + STILL_S) * FPS)
+    with av.open(str(clip)) as container:
+        to_annex_b = BitStreamFilterContext("h264_mp4toannexb", container.streams.video[0])
+        packets = (one for packet in container.demux(video=0) for one in to_annex_b.filter(packet))
+        digest = vcl_digest(bytes(next(itertools.islice(packets, number, None))), "h264")
+    mark = next((frame for frame in sent if frame.sha256 == digest), sent[0])
+    return mark.utc_us_pushed / US - number / FPS
+
+
+def heard_of(hooks: str, name: str, began_s: float) -> list[Heard]:
     """Out of the hook's lines `unix seconds, start or end, camera, pixels`."""
-    began_s = sent[0].utc_us_pushed / US
     lines = [line.split() for line in hooks.splitlines()]
     return [Heard(float(at) - began_s, what == "start", int(pixels)) for at, what, who, pixels in lines if who == name]
 

@@ -14,8 +14,6 @@ from bench.scenes.labels import Kind
 from bench.watching_hours import most_a_day
 from bench.watching_motion import STILL_S, Case, Heard, events, heard_of, lag_s
 from bench.watching_score import Score, Told
-from edge_agent.clock import US
-from tests.peers.cameras import SentFrame
 
 
 def score_of(name: str, *told: Told) -> Score:
@@ -64,9 +62,8 @@ def test_a_line_must_be_told_when_it_is_crossed_and_by_its_name() -> None:
 
 
 def test_motions_events_are_told_in_the_clips_time_less_its_lag() -> None:
-    sent = [SentFrame(number, 1_000 * US + number * US // 10, "", number == 0) for number in range(400)]
     lines = "1004.5 start s1 900\n1005.0 start s2 800\n1010.5 end s1 0\n1029.5 start s1 700\n1031 start s1 600\n"
-    heard = heard_of(lines, "s1", sent)
+    heard = heard_of(lines, "s1", 1_000.0)
     assert events(heard, 30, 0.5) == [Told(4.0, 6.0), Told(29.0, float("inf"))]
     early = [Heard(0.3, True, 90_000), Heard(7.0, False, 0), Heard(9.0, True, 900), Heard(20.0, False, 0)]
     assert events(early, 30, 0.5) == [Told(8.5, 15.5)]
