@@ -222,6 +222,7 @@ class Agent:
         self._ticker = Ticker(
             [
                 Periodic("modes", 1, self._modes.look),
+                Periodic("vigil", 1, self._hearing.look_at_the_watch),
                 Periodic("alive", ALIVE_S, self._ledger.alive),
                 Periodic("hours", 60, self._upkeep.seal_hours),
                 Periodic("receipts", 3600, self._upkeep.roll_up),

@@ -12,7 +12,7 @@ from edge_agent.messages import CameraChanged, CameraStats
 from edge_agent.model import Alarm, AlarmCut, AlarmNature, AlarmPhase, CameraId, CameraState
 from edge_agent.uplink.payloads import CameraReport, Gaps, Kept, camera_clock_words, shown
 
-_LIVE = frozenset({CameraState.RECORDING, CameraState.RESTING})
+LIVE = frozenset({CameraState.RECORDING, CameraState.RESTING})
 """Pictures come."""
 
 
@@ -22,6 +22,7 @@ class _Known:
     recording: CameraChanged | None = None
     stats: CameraStats | None = None
     watching: CameraChanged | None = None
+    unwatched_since_us: int | None = None
     lost: Alarm | None = None
     open_alarms: dict[str, Alarm] = field(default_factory=dict)
 
@@ -56,7 +57,7 @@ class Cameras:
                 self._new_id(), change.camera, AlarmNature.LOST, AlarmPhase.START, change.at_us, change.at_us
             )
             return [known.lost]
-        if change.state in _LIVE and known.lost is not None:
+        if change.state in LIVE and known.lost is not None:
             lost, known.lost = known.lost, None
             return [_ended(lost, change.at_us)]
         return []
@@ -71,6 +72,11 @@ class Cameras:
 
     def watcher_says(self, change: CameraChanged) -> None:
         self._known[change.camera].watching = change
+
+    def unwatched(self, alarm: Alarm) -> None:
+        """The vigil's alarm begins or ends."""
+        ends = alarm.phase is AlarmPhase.END
+        self._known[alarm.camera].unwatched_since_us = None if ends else alarm.started_us
 
     def watcher_alarms(self, alarm: Alarm) -> None:
         """Remember which alarms are open."""
@@ -98,7 +104,7 @@ class Cameras:
     def report(self, camera: CameraId, gaps: Gaps, kept: Kept | None = None) -> CameraReport:
         known = self._known[camera]
         recording, stats = known.recording, known.stats
-        live = stats is not None and recording is not None and recording.state in _LIVE
+        live = stats is not None and recording is not None and recording.state in LIVE
         return CameraReport(
             state=recording.state if recording else CameraState.CONNECTING,
             fault=recording.fault if recording else None,
@@ -109,6 +115,7 @@ class Cameras:
             last_frame_us=stats.last_frame_us if stats else None,
             gaps_24h=gaps,
             watcher=known.watching.state if known.watching else None,
+            unwatched_since_us=known.unwatched_since_us,
             kept=kept,
             clock_offset_s=stats.clock_offset_s if stats else None,
             clock_drift_ppm=stats.clock_drift_ppm if stats else None,

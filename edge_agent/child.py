@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from edge_agent.errors import ConfigError, EdgeError
-from edge_agent.messages import CameraStats, Message, Progress, encode
+from edge_agent.messages import CameraStats, Message, Progress, WatchStats, encode
 
 _log = logging.getLogger(__name__)
 J = TypeVar("J")
@@ -63,7 +63,7 @@ class Outlet:
 
     def send(self, message: Message) -> None:
         with self._changed:
-            if len(self._queue) >= self._limit // 2 and isinstance(message, CameraStats | Progress):
+            if len(self._queue) >= self._limit // 2 and isinstance(message, CameraStats | WatchStats | Progress):
                 self._dropped += 1
                 return
             if len(self._queue) >= self._limit:

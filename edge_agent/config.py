@@ -371,6 +371,12 @@ class WitnessEntry(Section):
 class AlarmSection(Section):
     """What goes out with alarms (`docs/incidents.md`)."""
 
+    unwatched_after_s: float = Field(
+        60,
+        ge=10,
+        le=600,
+        description="a camera whose pictures nobody looks at for so long raises the alarm `unwatched`",
+    )
     seal_pictures_to: tuple[AgeRecipient, ...] = Field(
         (), max_length=32, description="age public keys that alone can open alarms' pictures; plain JPEG when empty"
     )

@@ -6,7 +6,7 @@ import logging
 
 from edge_agent.buffer.index_facts import Loss
 from edge_agent.buffer.ledger import Ledger
-from edge_agent.cameras import Cameras
+from edge_agent.cameras import LIVE, Cameras
 from edge_agent.children import Heard
 from edge_agent.clock import Clock
 from edge_agent.config import Config
@@ -20,11 +20,13 @@ from edge_agent.messages import (
     Progress,
     SegmentClosed,
     SegmentOpened,
+    WatchStats,
 )
 from edge_agent.model import CameraFault, CameraState, GapCause
 from edge_agent.modes.loudness import Loudness
 from edge_agent.reports import Reports
 from edge_agent.upkeep import Upkeep
+from edge_agent.vigil import Vigil
 from edge_agent.workers import RECORDER, WATCHER
 
 _log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class Hearing:
         gap_notes: GapNotes,
         clock: Clock,
     ) -> None:
+        watched = (camera.camera_id for camera in config.camera if camera.watch.enabled)
+        self._vigil = Vigil(watched, config.alarm.unwatched_after_s)
         self._config, self._ledger, self._cameras = config, ledger, cameras
         self._upkeep, self._reports, self._clock = upkeep, reports, clock
         self._loudness, self._gap_notes = loudness, gap_notes
@@ -71,6 +75,7 @@ class Hearing:
                 if message.state is CameraState.LOST:
                     cause = message.fault.gap_cause if message.fault else GapCause.CAMERA
                     self._ledger.lost(camera, Loss(cause, message.detail))
+                self._vigil.expect(camera, message.state in LIVE, self._clock.monotonic())
                 for alarm in self._cameras.recorder_says(message):
                     self._loudness.hear(alarm)
                 self._reports.tell_camera(camera)
@@ -89,6 +94,16 @@ class Hearing:
                 self._loudness.hear(alarm)
             case CameraChanged():
                 self._cameras.watcher_says(message)
+            case WatchStats():
+                self._vigil.hear(message, self._clock.monotonic())
+
+    def look_at_the_watch(self) -> None:
+        """To be called every second: the alarms about cameras that are not watched."""
+        for alarm in self._vigil.look(self._clock.monotonic(), self._clock.utc_us()):
+            _log.warning("camera %s: %s: %s", alarm.camera, alarm.nature, alarm.phase)
+            self._cameras.unwatched(alarm)
+            self._loudness.hear(alarm)
+            self._reports.tell_camera(alarm.camera)
 
     def recorder_ended(self, code: int) -> None:
         """Nothing is recorded until its successor speaks; what it left is entered."""

@@ -86,6 +86,17 @@ class CameraStats:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchStats:
+    """What the watcher saw of a camera since the last such message, or since its connection."""
+
+    camera: CameraId
+    seconds: float
+    watched_s: float
+    """So much of it was really looked at: in time, and not passed over because the analysis fell behind."""
+    kind: Literal["watch"] = "watch"
+
+
+@dataclass(frozen=True, slots=True)
 class AlarmRaised:
     alarm: Alarm
     kind: Literal["alarm"] = "alarm"
@@ -117,7 +128,15 @@ class ExportStep:
 
 
 Message = (
-    CameraChanged | SegmentOpened | SegmentClosed | DiskChanged | CameraStats | AlarmRaised | Progress | ExportStep
+    CameraChanged
+    | SegmentOpened
+    | SegmentClosed
+    | DiskChanged
+    | CameraStats
+    | WatchStats
+    | AlarmRaised
+    | Progress
+    | ExportStep
 )
 
 

@@ -205,6 +205,18 @@ class AlarmCut(StrEnum):
     """The process that watched ended."""
 
 
+class Moment(StrEnum):
+    """What an alarm's picture shows (`docs/incidents.md`, "Pictures")."""
+
+    START = "start"
+    UPDATE = "update"
+    """The frame that this message is about."""
+    BEST = "best"
+    """When the thing was seen large and whole."""
+    END = "end"
+    """When the thing was last seen; of a camera's trouble, when it was over."""
+
+
 class AlarmNature(StrEnum):
     """What an alarm of a camera is about (`docs/watching.md`, "Natures")."""
 
@@ -223,11 +235,13 @@ class AlarmNature(StrEnum):
     DEFOCUSED = "defocused"
     TURNED = "turned"
     FROZEN = "frozen"
+    UNWATCHED = "unwatched"
+    """Its pictures come, but nobody looks at them: the agent's word about its watcher."""
 
     @property
     def of_the_camera(self) -> bool:
-        """The camera itself is lost or tampered with: no mode silences that."""
-        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen"}
+        """The camera itself is lost, tampered with or not watched: no mode silences that."""
+        return self in {"lost", "covered", "blinded", "defocused", "turned", "frozen", "unwatched"}
 
 
 class Side(StrEnum):
@@ -305,6 +319,8 @@ class Alarm:
     """Movement in the picture: 0 = up, 90 = right, 180 = down, 270 = left; None while it is not known."""
     picture: bytes | None = None
     """JPEG with the box drawn."""
+    moment: Moment | None = None
+    """What the picture shows."""
     merged: int = 0
     """Further alarms of this camera, zone and nature that it stands for since its START (`edge_agent/storms.py`)."""
     cut: AlarmCut | None = None

@@ -118,8 +118,8 @@ class Reports:
         _log.info("alarm %s %s %s (%s) on %s", alarm.alarm_id, alarm.nature, alarm.phase, alarm.severity, alarm.camera)
         if self._node:
             if alarm.picture:
-                picture = seal(marked(alarm.picture, alarm.alarm_id, alarm.phase), self._seal_to)
-                alarm = replace(alarm, picture=picture)
+                picture = marked(alarm.picture, alarm.alarm_id, alarm.moment) if alarm.moment else alarm.picture
+                alarm = replace(alarm, picture=seal(picture, self._seal_to))
             self._node.alarm(alarm, *self.alarm_names(alarm))
 
     def tell_node_alarm(self, alarm: NodeAlarm) -> None:

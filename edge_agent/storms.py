@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-from edge_agent.model import Alarm, AlarmCut, AlarmPhase
+from edge_agent.model import Alarm, AlarmCut, AlarmPhase, Moment
 from edge_agent.modes.severity import louder
 
 BURST = 10
@@ -45,6 +45,8 @@ class _Storm:
     """When the last of those it stands for ended."""
     under_way: set[str]
     """The alarms that last: itself and those it stands for."""
+    end_picture: bytes | None = None
+    """Of the one that ended last."""
     ended_us: int = 0
     cut: AlarmCut | None = None
     seen_us: int | None = None
@@ -115,7 +117,7 @@ class Storms:
         if measured.left >= 1:
             measured.left -= 1
             return [self._told(alarm)]
-        measured.storm = _Storm(alarm, now_s, now_s, now_s, {alarm.alarm_id}, alarm.at_us)
+        measured.storm = _Storm(alarm, now_s, now_s, now_s, {alarm.alarm_id}, ended_us=alarm.at_us)
         self._merged[alarm.alarm_id] = measure
         return [alarm]
 
@@ -127,21 +129,28 @@ class Storms:
             storm.under_way.discard(alarm.alarm_id)
             storm.quiet_s, storm.ended_us = now_s, max(storm.ended_us, alarm.at_us)
             storm.cut, storm.seen_us = alarm.cut, alarm.seen_us
+            if alarm.picture is not None:
+                storm.end_picture = alarm.picture
+                storm.last = dataclasses.replace(storm.last, box=alarm.box, path=alarm.path)
             return []
         shown = dataclasses.replace(
             alarm, alarm_id=storm.last.alarm_id, started_us=storm.last.started_us, merged=storm.last.merged
         )
-        return self._update(storm, shown, now_s)
+        return self._update(storm, shown, now_s, own=alarm.alarm_id == storm.last.alarm_id)
 
     @staticmethod
-    def _update(storm: _Storm, alarm: Alarm, now_s: float) -> list[Alarm]:
-        """The storm's alarm as it is now, told when it is time to."""
+    def _update(storm: _Storm, alarm: Alarm, now_s: float, own: bool = False) -> list[Alarm]:
+        """The storm's alarm as it is now, told when it is time to; its own best picture at once."""
         severity = louder(alarm.severity, storm.last.severity)
-        due = severity is not storm.last.severity or now_s - storm.told_s >= min(
-            UPDATE_MOST_S, max(UPDATE_S, (now_s - storm.began_s) / 6)
+        best = own and alarm.moment is Moment.BEST
+        due = (
+            best
+            or severity is not storm.last.severity
+            or now_s - storm.told_s >= min(UPDATE_MOST_S, max(UPDATE_S, (now_s - storm.began_s) / 6))
         )
         at_us = max(alarm.at_us, storm.last.at_us + 1)  # two messages of one instant would have one id
-        update = dataclasses.replace(alarm, phase=AlarmPhase.UPDATE, at_us=at_us, severity=severity)
+        moment = Moment.BEST if best else Moment.UPDATE
+        update = dataclasses.replace(alarm, phase=AlarmPhase.UPDATE, at_us=at_us, severity=severity, moment=moment)
         storm.last = dataclasses.replace(update, picture=None)
         if not due:
             return []
@@ -156,7 +165,8 @@ class Storms:
             storm.last,
             phase=AlarmPhase.END,
             at_us=max(storm.ended_us, storm.last.at_us),
-            picture=None,
+            picture=storm.end_picture,
+            moment=Moment.END,
             cut=storm.cut,
             seen_us=storm.seen_us,
         )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.clock import US
-from edge_agent.model import Alarm, AlarmCut, AlarmNature, AlarmPhase, CameraId
+from edge_agent.model import Alarm, AlarmCut, AlarmNature, AlarmPhase, CameraId, Moment
 from edge_agent.storms import BURST, QUIET_S, REFILL_S, Storms
 
 START, UPDATE, END = AlarmPhase.START, AlarmPhase.UPDATE, AlarmPhase.END
@@ -94,6 +94,26 @@ def test_an_update_of_a_storm_shows_the_newest_of_them() -> None:
     assert (newest.phase, newest.alarm_id, newest.merged) == (UPDATE, f"a{BURST}", 1)
     assert newest.direction_deg == BURST + 1
     assert newest.picture
+
+
+def test_a_storm_keeps_its_own_best_picture_and_ends_with_the_last_that_was_seen() -> None:
+    heard = Heard()
+    for number in range(BURST + 1):
+        heard.hear(alarm(number, START, 0), 0)
+    own, other = f"a{BURST}", BURST + 1
+    heard.hear(replace(alarm(other, START, 1), moment=Moment.START), 1)
+    heard.hear(replace(alarm(other, UPDATE, 2), moment=Moment.BEST), 2)
+    heard.hear(replace(alarm(BURST, UPDATE, 3), moment=Moment.BEST, picture=b"best"), 3)
+    heard.hear(replace(alarm(BURST, END, 3), moment=Moment.END, picture=b"its own last"), 3)
+    heard.hear(replace(alarm(other, UPDATE, 20), moment=Moment.BEST, picture=b"of another"), 20)
+    heard.hear(replace(alarm(other, END, 21), moment=Moment.END, picture=b"the last"), 21)
+    heard.tick(21 + QUIET_S)
+    told = [(one.phase, one.moment, one.picture) for _, one in heard.told if one.alarm_id == own][1:]
+    assert told == [
+        (UPDATE, Moment.BEST, b"best"),
+        (UPDATE, Moment.UPDATE, b"of another"),
+        (END, Moment.END, b"the last"),
+    ]
 
 
 def test_the_end_of_what_nobody_knows_begins_with_its_start() -> None:

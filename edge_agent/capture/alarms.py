@@ -15,7 +15,7 @@ from edge_agent.capture.naming import Names
 from edge_agent.capture.natures import Happening, Natures
 from edge_agent.capture.regions import Line, Point, Region
 from edge_agent.capture.tracks import Blob, Instant, Track, Tracker
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Approach, Box, CameraId, Kind, Pace, Side
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Approach, Box, CameraId, Kind, Moment, Pace, Side
 
 QUIET_S = 4.0
 """An alarm ends when what it is about has not been so for this long; …"""
@@ -27,6 +27,10 @@ UPDATE_MOST_S = 60.0
 """… at least this often."""
 DIRECTION_WAY = 0.1
 """A direction is told once a thing went this far, in heights of the picture."""
+BETTER = 1.25
+"""The best frame is worth a picture of its own when it shows so much more of the thing than the START's."""
+MEASURED_S = 0.5
+"""Direction, speed and kind are measured anew so often, once they are known."""
 PATH_POINTS = 16
 """A path is told with at most so many."""
 
@@ -36,9 +40,7 @@ class Decision:
     """One message to send, and what its picture should show."""
 
     alarm: Alarm
-    """Without its picture."""
-    pictured: bool
-    """Whether it should have one: of this moment's frame; at the END of the best frame."""
+    """Without its picture; where its `moment` is said it should have one."""
     others: tuple[Box, ...] = ()
     path: tuple[Point, ...] = ()
 
@@ -47,7 +49,11 @@ class Decision:
 class Outcome:
     decisions: tuple[Decision, ...] = ()
     best: tuple[str, ...] = ()
-    """Alarms whose thing has not been seen better than in this frame: keep it for their END."""
+    """Alarms whose thing has not been seen better than in this frame: keep it."""
+    vanished: tuple[str, ...] = ()
+    """Alarms whose thing is not in this frame but was in the one before: keep that one for their END, …"""
+    seen: tuple[str, ...] = ()
+    """… unless it is seen again: these are in this frame."""
 
 
 Key = tuple[AlarmNature, str | None]
@@ -62,9 +68,10 @@ class _Open:
     started: Instant
     last_s: float
     told_s: float
-    main: int | None = None
+    thing: Track | None = None
+    """The main one of those that it is about."""
+    measured_s: float = float("-inf")
     box: Box | None = None
-    path: tuple[Point, ...] = ()
     direction_deg: float | None = None
     bearing_deg: float | None = None
     approach: Approach | None = None
@@ -74,9 +81,23 @@ class _Open:
     side: Side | None = None
     counted: set[tuple[int, Side | None]] = field(default_factory=set)
     forgotten: int = 0
-    best_score: float = -1.0
+    first_score: float = 0.0
+    best_score: float = 0.0
+    best_s: float = 0.0
     best_box: Box | None = None
     best_path: tuple[Point, ...] = ()
+    seen_s: float = 0.0
+    """When its thing was last seen, though it no longer does what the alarm is about; of a camera's trouble, now."""
+    seen_box: Box | None = None
+    seen_path: tuple[Point, ...] = ()
+
+    @property
+    def main(self) -> int | None:
+        return self.thing.number if self.thing else None
+
+    @property
+    def path(self) -> tuple[Point, ...]:
+        return tuple(self.thing.path) if self.thing else ()
 
     @property
     def count(self) -> int:
@@ -127,7 +148,8 @@ class Alarms:
         """
         if self._at_s is not None and now.s <= self._at_s:
             return Outcome()
-        elapsed_s = now.s - self._at_s if self._at_s is not None else 0.0
+        before_s = self._at_s
+        elapsed_s = now.s - before_s if before_s is not None else 0.0
         self._at_s = now.s
         least_seen = 3 if elapsed_s < 0.5 else 2
         tracks = self._tracker.update(now.s, blobs)
@@ -146,13 +168,17 @@ class Alarms:
             if decision:
                 decisions.append(decision)
             alarm = self._open[happening.nature, happening.place]
-            if self._seen_better(alarm, happening.things):
+            if self._seen_better(alarm, happening.things, now.s):
                 best.append(alarm.alarm_id)
-        return Outcome((*self._ended(now), *decisions), tuple(best))
+        for alarm in self._open.values():
+            _see(alarm, tracks, now.s)
+        vanished = tuple(alarm.alarm_id for alarm in self._open.values() if alarm.seen_s == before_s)
+        seen = tuple(alarm.alarm_id for alarm in self._open.values() if alarm.seen_s == now.s)
+        return Outcome((*self._ended(now), *decisions), tuple(best), vanished, seen)
 
     def close(self, now: Instant) -> tuple[Decision, ...]:
         """End what is open: the stream is lost, or the process stops.  Nothing is followed any more afterwards."""
-        ended = tuple(self._told(now, alarm, AlarmPhase.END, True) for alarm in self._open.values())
+        ended = tuple(decision for alarm in self._open.values() for decision in self._last_words(now, alarm))
         self._open.clear()
         self._following = []
         self._tracker.clear()
@@ -167,7 +193,7 @@ class Alarms:
         if alarm is None:
             alarm = self._open[key] = _Open(self.new_id(), key, now, now.s, now.s)
             self._follow(alarm, now, happening)
-            return self._told(now, alarm, AlarmPhase.START, True, happening.things)
+            return self._told(now, alarm, AlarmPhase.START, Moment.START, happening.things)
         knew, counted = alarm.direction_deg is not None, alarm.count
         self._follow(alarm, now, happening)
         learnt = not knew and alarm.direction_deg is not None
@@ -175,14 +201,21 @@ class Alarms:
         more = happening.nature is AlarmNature.LINE and alarm.count > counted and now.s - alarm.told_s >= 1
         pause_s = min(UPDATE_MOST_S, max(UPDATE_S, (now.s - alarm.started.s) / 6))
         if learnt or more or now.s - alarm.told_s >= pause_s:
-            return self._told(now, alarm, AlarmPhase.UPDATE, learnt or more, happening.things)
+            moment = Moment.UPDATE if learnt or more else None
+            return self._told(now, alarm, AlarmPhase.UPDATE, moment, happening.things)
         return None
 
     def _ended(self, now: Instant) -> list[Decision]:
         over = [alarm for key, alarm in self._open.items() if now.s - alarm.last_s >= QUIET.get(key[0], QUIET_S) - 1e-9]
         for alarm in over:
             del self._open[alarm.key]
-        return [self._told(now, alarm, AlarmPhase.END, True) for alarm in over]
+        return [decision for alarm in over for decision in self._last_words(now, alarm)]
+
+    def _last_words(self, now: Instant, alarm: _Open) -> list[Decision]:
+        """Its END, and before it the best frame where that is another than the START's and the last one."""
+        better = alarm.best_score > alarm.first_score * BETTER and alarm.best_s != alarm.seen_s
+        best = [self._told(now, alarm, AlarmPhase.UPDATE, Moment.BEST)] if better else []
+        return [*best, self._told(now, alarm, AlarmPhase.END, Moment.END)]
 
     def _follow(self, alarm: _Open, now: Instant, happening: Happening) -> None:
         alarm.last_s = now.s
@@ -195,7 +228,10 @@ class Alarms:
             alarm.counted = set(sorted(alarm.counted, key=lambda one: one[0])[-64:])
         same = [track for track in happening.things if track.number == alarm.main]
         main = same[0] if same else max(happening.things, key=lambda track: track.box.width * track.box.height)
-        alarm.main, alarm.box, alarm.path = main.number, main.box, tuple(main.path)
+        alarm.thing, alarm.box = main, main.box
+        if same and alarm.direction_deg is not None and now.s - alarm.measured_s < MEASURED_S:
+            return
+        alarm.measured_s = now.s
         found = movement(main, self.view)
         named = self.names.kind(main.number) if self.names else None
         alarm.kind = named or found.kind or (alarm.kind if same else None)
@@ -205,27 +241,30 @@ class Alarms:
             alarm.speed_mps = None if found.speed_mps is None else round(found.speed_mps, 1)
 
     @staticmethod
-    def _seen_better(alarm: _Open, things: Sequence[Track]) -> bool:
-        """The best frame shows the main thing whole and large; of a camera's trouble it is the first."""
+    def _seen_better(alarm: _Open, things: Sequence[Track], at_s: float) -> bool:
+        """The best frame shows the main thing whole and large; the START's is the measure, and never better than it."""
         box = alarm.box
-        if box is None:
-            score = 0.0
-        else:
-            whole = box.x > 0.01 and box.y > 0.01 and box.x + box.width < 0.99 and box.y + box.height < 0.99
-            score = box.width * box.height * (1.0 if whole else 0.25)
-            if not any(track.number == alarm.main for track in things):
-                return False
+        if box is None or not any(track.number == alarm.main for track in things):
+            return False
+        whole = box.x > 0.01 and box.y > 0.01 and box.x + box.width < 0.99 and box.y + box.height < 0.99
+        score = box.width * box.height * (1.0 if whole else 0.25)
+        first = alarm.best_box is None
+        if first:
+            alarm.first_score = score
         if score <= alarm.best_score * 1.05:
             return False
-        alarm.best_score, alarm.best_box, alarm.best_path = score, box, alarm.path
-        return True
+        alarm.best_score, alarm.best_s, alarm.best_box, alarm.best_path = score, at_s, box, alarm.path
+        return not first
 
     def _told(
-        self, now: Instant, alarm: _Open, phase: AlarmPhase, pictured: bool, things: Sequence[Track] = ()
+        self, now: Instant, alarm: _Open, phase: AlarmPhase, moment: Moment | None, things: Sequence[Track] = ()
     ) -> Decision:
         alarm.told_s = now.s
-        ends = phase is AlarmPhase.END
-        path = alarm.best_path if ends and alarm.best_path else alarm.path
+        box, path = alarm.box, alarm.path
+        if moment is Moment.BEST:
+            box, path = alarm.best_box, alarm.best_path
+        elif moment is Moment.END:
+            box, path = alarm.seen_box, alarm.seen_path
         nature, place = alarm.key
         message = Alarm(
             alarm_id=alarm.alarm_id,
@@ -235,7 +274,7 @@ class Alarms:
             at_us=max(now.utc_us, alarm.started.utc_us),
             started_us=alarm.started.utc_us,
             zone=place,
-            box=alarm.best_box if ends and alarm.best_box else alarm.box,
+            box=box,
             direction_deg=alarm.direction_deg,
             bearing_deg=alarm.bearing_deg,
             approach=alarm.approach,
@@ -245,9 +284,20 @@ class Alarms:
             count=alarm.count,
             side=alarm.side,
             path=_thinned(path),
+            moment=moment,
         )
         others = tuple(track.box for track in things if track.number != alarm.main)
-        return Decision(message, pictured, others, path)
+        return Decision(message, others, path)
+
+
+def _see(alarm: _Open, tracks: Sequence[Track], at_s: float) -> None:
+    """Where its thing is now, as long as it is seen at all."""
+    if alarm.main is None:
+        alarm.seen_s = at_s
+        return
+    main = next((track for track in tracks if track.number == alarm.main and track.last.at_s == at_s), None)
+    if main is not None:
+        alarm.seen_s, alarm.seen_box, alarm.seen_path = at_s, main.box, tuple(main.path)
 
 
 def _degrees(direction: float | None) -> float | None:

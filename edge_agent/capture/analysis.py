@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -18,13 +18,13 @@ from edge_agent.capture.calibration import Ground, View
 from edge_agent.capture.detector import Detector, DetectorError
 from edge_agent.capture.frozen import Keyframes
 from edge_agent.capture.look import Looker
-from edge_agent.capture.motion import MotionDetector, render
+from edge_agent.capture.motion import MotionDetector, reduced, render
 from edge_agent.capture.naming import Names
 from edge_agent.capture.tamper import LOOK_S, TamperWatch
 from edge_agent.capture.tracks import Blob, Instant, Track
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.clock import US
-from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId
+from edge_agent.model import Alarm, AlarmNature, AlarmPhase, CameraId, Moment
 
 _log = logging.getLogger(__name__)
 Bgr = NDArray[np.uint8]
@@ -117,7 +117,10 @@ class Analysis:
         self._blobs: list[Blob] = []
         self._stirred_s = 0.0
         self._before_s = 0.0
-        self._best: dict[str, tuple[Bgr, int]] = {}
+        self._kept: dict[tuple[str, Moment], _Frame] = {}
+        """Of open alarms, at most two each: when the thing was seen best, and last."""
+        self._latest: tuple[Callable[[], Bgr], int] | None = None
+        """The picture before, not yet converted; only while an alarm is open."""
 
     def see(self, luma: NDArray[np.uint8], bgr: Callable[[], Bgr], now: Instant) -> list[Alarm]:
         """What a picture leads to.
@@ -143,15 +146,22 @@ class Analysis:
             self._stirred_s = now.s
         troubles = self._tampering.see(luma, now.s, moving=self._alarms.moving)
         outcome = self._alarms.update(now, blobs, troubles)
-        if outcome.best or any(decision.pictured for decision in outcome.decisions):
-            picture = bgr()
-            for alarm_id in outcome.best:
-                self._best[alarm_id] = (picture, now.utc_us)
+        if outcome.vanished and self._latest is not None:
+            self._keep(outcome.vanished, Moment.END, _frame(*self._latest))
+        for alarm_id in outcome.seen:
+            self._kept.pop((alarm_id, Moment.END), None)
+        self._latest = (bgr, now.utc_us)
+        if outcome.best or any(decision.alarm.moment for decision in outcome.decisions):
+            frame = _frame(bgr, now.utc_us)
+            self._keep(outcome.best, Moment.BEST, frame)
         else:
-            picture = None
+            frame = None
         if not outcome.decisions:  # what there is to tell doesn't wait for the detector
-            self._name(bgr if picture is None else lambda: picture, now)
-        return ended + [self._finished(decision, picture, now) for decision in outcome.decisions]
+            self._name(bgr, now)
+        alarms = ended + [self._finished(decision, frame) for decision in outcome.decisions]
+        if not self._alarms.open_ids:
+            self._latest = None
+        return alarms
 
     def keyframe(self, luma: NDArray[np.uint8], at_s: float) -> None:
         """A picture that was coded anew, whether it is looked at otherwise or not; before it is."""
@@ -182,7 +192,9 @@ class Analysis:
     def close(self, now: Instant) -> list[Alarm]:
         """The END of whatever is open."""
         decisions = self._alarms.close(now) if self._alarms else ()
-        return [self._finished(decision, None, now) for decision in decisions]
+        frame = _frame(*self._latest) if decisions and self._latest else None
+        self._latest = None
+        return [self._finished(decision, frame) for decision in decisions]
 
     def _name(self, bgr: Callable[[], Bgr], now: Instant) -> None:
         """Ask the detector for the kind of one thing, when that is due."""
@@ -198,16 +210,32 @@ class Analysis:
             return
         self._names.found(track.number, kind, now.s, time.thread_time() - began_s)
 
-    def _finished(self, decision: Decision, picture: Bgr | None, now: Instant) -> Alarm:
-        """The alarm with its picture drawn, where it gets one."""
-        alarm = decision.alarm
-        at_us = now.utc_us
+    def _keep(self, alarm_ids: Iterable[str], moment: Moment, frame: _Frame) -> None:
+        self._kept |= {(alarm_id, moment): frame for alarm_id in alarm_ids}
+
+    def _finished(self, decision: Decision, frame: _Frame | None) -> Alarm:
+        """The alarm with its picture drawn, where it gets one: of the frame that was kept for it, else of `frame`."""
+        alarm, moment = decision.alarm, decision.alarm.moment
+        if moment in (Moment.BEST, Moment.END):
+            frame = self._kept.pop((alarm.alarm_id, moment), frame)
         if alarm.phase is AlarmPhase.END:
-            picture, at_us = self._best.pop(alarm.alarm_id, (None, at_us))
-        if not decision.pictured or picture is None:
+            self._kept.pop((alarm.alarm_id, Moment.BEST), None)
+        if moment is None or frame is None:
             return alarm
-        jpeg = render(picture.copy(), self._caption.at(at_us), alarm.box, decision.others, decision.path)
-        return replace(alarm, picture=jpeg)
+        caption = self._caption.at(frame.utc_us)
+        return replace(alarm, picture=render(frame.bgr.copy(), caption, alarm.box, decision.others, decision.path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """As small as it is sent."""
+
+    bgr: Bgr
+    utc_us: int
+
+
+def _frame(bgr: Callable[[], Bgr], utc_us: int) -> _Frame:
+    return _Frame(reduced(bgr()), utc_us)
 
 
 def _names(camera: WatchedCamera) -> Names:

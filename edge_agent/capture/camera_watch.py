@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from edge_agent.capture.analysis import Analysis
+from edge_agent.capture.attention import Attention
 from edge_agent.capture.decoder import Decoder, Picture, Sampler, fresh
 from edge_agent.capture.feed import Feed, Rounds
 from edge_agent.capture.source import VIDEO, CameraFailed, Packet, Source, StreamInfo
 from edge_agent.capture.thrift import Thrift
 from edge_agent.capture.tracks import Instant
 from edge_agent.capture.watch_job import WatchedCamera
-from edge_agent.capture.worker import TAKE_S, CameraWorker, StallWatch
+from edge_agent.capture.worker import CameraWorker, StallWatch
 from edge_agent.clock import Clock
-from edge_agent.messages import AlarmRaised, Message
+from edge_agent.messages import AlarmRaised, Message, WatchStats
 from edge_agent.model import Alarm, CameraFault, CameraState
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,11 @@ LAG_S = 1.5
 """Pictures older than this are stale: whole groups of pictures are skipped to catch up."""
 HELD_S = 1.2
 """Of the pictures that were not decoded at first, those of so long are looked at when something stirs."""
+WAIT_S = 0.5
+"""Longer than a round of reading, which would otherwise wake twice."""
 REPORT_S = 30.0
+STATS_S = 5.0
+"""The agent is told so often how much was watched (`edge_agent/vigil.py`)."""
 
 
 @dataclass(slots=True)
@@ -67,6 +72,8 @@ class CameraWatch(CameraWorker):
         self.counters = Counters()
         self._reported = Counters()
         self._reported_at = clock.monotonic()
+        self._attention = Attention(self._reported_at, self._reported_at)
+        self._pictured = False
 
     def run_once(self) -> Iterator[float]:
         """However the connection ends, the alarms that were open get their END."""
@@ -88,17 +95,19 @@ class CameraWatch(CameraWorker):
         sampler = Sampler(self._camera.fps)
         stall, pictured_at = StallWatch(self._clock), self._clock.monotonic()
         errors = 0
+        self._attention, self._pictured = Attention(pictured_at, pictured_at), False
         while True:
             yield 0.0
-            batch = feed.take(TAKE_S)
+            batch = feed.take(WAIT_S)
             now_s = self.beat = self._clock.monotonic()
+            self._attention.turn(now_s)
             stall.check(feed)
             batch, skipped = fresh(batch, now_s, LAG_S)
             if skipped:
                 choice.reset()
-                self.counters.skipped += skipped
+                self._pass_over(skipped)
             for picture in self._decoded(choice, batch):
-                pictured_at, errors = self._clock.monotonic(), decoder.errors
+                pictured_at, errors, self._pictured = self._clock.monotonic(), decoder.errors, True
                 self._change(CameraState.RECORDING)
                 if picture.keyframe:
                     analysis.keyframe(picture.luma(), picture.arrival_monotonic)
@@ -108,13 +117,15 @@ class CameraWatch(CameraWorker):
             blind_s = self._clock.monotonic() - pictured_at
             if blind_s > BLIND_S or (blind_s > BROKEN_S and decoder.errors - errors >= BROKEN_ERRORS):
                 raise CameraFailed(CameraFault.BROKEN, f"nothing that came for {blind_s:.0f} s could be decoded")
+            self._tell_stats(now_s, blind_s)
             self._report()
 
     def _decoded(self, choice: _Choice, batch: list[tuple[Packet, int]]) -> Iterable[Picture]:
         for packet, lost_before in batch:
             if lost_before:
                 choice.reset()
-                self.counters.skipped += lost_before
+                self._pass_over(lost_before)
+            self._attention.taken += packet.track == VIDEO
             errors_before = choice.decoder.errors
             yield from choice.pictures(packet)
             self.counters.errors += choice.decoder.errors - errors_before
@@ -122,14 +133,28 @@ class CameraWatch(CameraWorker):
     def _look(self, picture: Picture, analysis: Analysis) -> None:
         if self._clock.monotonic() - picture.arrival_monotonic > LAG_S:
             self.counters.skipped += 1
+            self._attention.stale += 1
             return
         self.counters.seen += 1
+        self._attention.seen += 1
         now = Instant(picture.arrival_us, picture.arrival_monotonic)
         self._raise(analysis.see(picture.luma(), picture.bgr, now))
 
     def _raise(self, alarms: list[Alarm]) -> None:
         for alarm in alarms:
             self._tell(AlarmRaised(alarm))
+
+    def _pass_over(self, pictures: int) -> None:
+        self.counters.skipped += pictures
+        self._attention.passed += pictures
+
+    def _tell_stats(self, now_s: float, blind_s: float) -> None:
+        """Whoever sees no picture watches nothing, however much comes."""
+        attention, blind = self._attention, blind_s > (BLIND_S if self._camera.keyframes_only else BROKEN_S)
+        if now_s - attention.since_s >= STATS_S:
+            watched_s = 0.0 if blind or not self._pictured else attention.watched_s(now_s)
+            self._tell(WatchStats(self._camera.id, now_s - attention.since_s, watched_s))
+            self._attention = Attention(now_s, attention.turned_s)
 
     def _report(self) -> None:
         """Say in the log what was skipped or damaged, now and then."""

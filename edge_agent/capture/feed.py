@@ -54,7 +54,8 @@ class Feed:
             for packet in packets:
                 if not self._abandoned:
                     self._put(packet)
-            self._changed.notify_all()
+            if self._packets:
+                self._changed.notify_all()
             return not self._abandoned
 
     def _put(self, packet: Packet) -> None:

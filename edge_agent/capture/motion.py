@@ -33,6 +33,10 @@ PICTURE_WIDTH = 480
 PICTURE_BYTES = 16_000
 """For mobile networks.  The best of QUALITIES that stays below is taken, the last one whatever it needs."""
 QUALITIES = (75, 65, 55, 45, 38, 30, 24)
+SAME_LIGHT = 0.3
+"""A change of light by fewer grey levels is none."""
+UNREST_MOST = 40.0
+"""Whatever is stranger than this makes a place no more restless."""
 _FINE = (15, 15)
 """What is finer than this is structure, what is coarser light."""
 
@@ -92,7 +96,7 @@ class MotionDetector:
         self._outlines = outlines
         self._usual: _Plane | None = None
         self._unrest: _Plane = np.zeros(self._small[::-1], np.float32)
-        self._before: _Plane = self._unrest
+        self._before: Luma = np.zeros(self._small[::-1], np.uint8)
         self._neighbours = np.ones((3, 3), np.uint8)
         self._join = np.ones((5, 3), np.uint8)
         self._around = np.ones((5, 5), np.uint8)
@@ -118,7 +122,7 @@ class MotionDetector:
         self.mask = None
         now = self._prepared(luma)
         if self._usual is None:
-            self._usual, self._before, self._frames = now.copy(), now, 1
+            self._usual, self._before, self._frames = now.astype(np.float32), now, 1
             return []
         was_ready = self.ready
         self._frames += 1
@@ -127,7 +131,8 @@ class MotionDetector:
         usual = self._in_todays_light(now, self._usual)
         noise = _middle(np.abs(now[::4, ::4] - usual[::4, ::4])) * 1.48
         strange = self._strangeness(now, usual)
-        limit = np.maximum(self._unrest * self._is.unrest_factor, max(self._is.contrast, self._is.noise_factor * noise))
+        least = math.floor(max(self._is.contrast, self._is.noise_factor * noise))
+        limit = cv2.max(_floored(self._unrest, self._is.unrest_factor), min(float(least), 255.0))  # type: ignore[call-overload]
         mask: Luma = cv2.compare(strange, limit, cv2.CMP_GT)  # type: ignore[assignment]
         count = cv2.countNonZero(mask)
         if self._learnt and count > self._is.light_part * mask.size:
@@ -136,65 +141,76 @@ class MotionDetector:
             self._learn_fast(now, usual, strange)
             return []
         if count < 0.25 * self._min_pixels:
-            mask[:] = 0  # single pixels, which the median would take away
+            mask[:] = 0  # single pixels, which the majority would take away
         else:
-            mask = cv2.medianBlur(mask, 5)  # type: ignore[assignment]
+            # the median of what is black or white is its majority: the mean tells it several times faster
+            mask = cv2.blur(mask, (5, 5), borderType=cv2.BORDER_REPLICATE)  # type: ignore[assignment]
+            mask = cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1]  # type: ignore[assignment]
             mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
         things = self._things(mask, now, usual, noise, known)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
         self.mask = mask
         return things
 
-    def _prepared(self, luma: Luma) -> _Plane:
+    def _prepared(self, luma: Luma) -> Luma:
         if luma.shape != self.size[::-1]:
             raise ValueError(f"a picture of {luma.shape[1]}x{luma.shape[0]}, expected {self.size[0]}x{self.size[1]}")
         small = cv2.resize(luma, self._small, interpolation=cv2.INTER_AREA)
-        return cv2.GaussianBlur(small, (3, 3), 0).astype(np.float32)
+        return cv2.GaussianBlur(small, (3, 3), 0)  # type: ignore[return-value]
 
-    def _in_todays_light(self, now: _Plane, usual: _Plane) -> _Plane:
+    def _in_todays_light(self, now: Luma, usual: _Plane) -> _Plane:
         """The usual picture under the present light: gain and offset, from the parts that did not change otherwise."""
         # single pixels: what noise does to each is nothing to all of them together
-        seen, known = now[4::10, 4::10].ravel(), usual[4::10, 4::10].ravel()
-        gain, offset = 1.0, _middle(seen - known)
+        seen, known = now[4::10, 4::10].ravel().astype(np.float32), usual[4::10, 4::10].ravel()
+        away = seen - known
+        bright = known > np.add.reduce(known) / known.size
+        if all(part.size and abs(_middle(part)) < SAME_LIGHT for part in (away[bright], away[~bright])):
+            return usual
+        gain, offset = 1.0, _middle(away)
         for _ in range(3):
             error = np.abs(seen - (gain * known + offset))
             same = error <= max(1.5, 2.5 * _middle(error))
-            if np.count_nonzero(same) < same.size // 2:
+            count = np.count_nonzero(same)
+            if count < same.size // 2:
                 return usual
             x, y = known[same], seen[same]
-            mean_x, mean_y = float(x.mean()), float(y.mean())
-            spread = float(np.dot(x - mean_x, x - mean_x)) / x.size
+            mean_x, mean_y = float(np.add.reduce(x)) / count, float(np.add.reduce(y)) / count
+            x -= mean_x
+            spread = float(np.dot(x, x)) / count
             # A picture without contrast tells an offset only.
-            gain = float(np.dot(x - mean_x, y - mean_y)) / x.size / spread if spread > 25 else 1.0
+            gain = float(np.dot(x, y - mean_y)) / count / spread if spread > 25 else 1.0
             if not 0.2 < gain < 5:
                 return usual
             offset = mean_y - gain * mean_x
-        if abs(gain - 1) < 0.004 and abs(offset + (gain - 1) * 128) < 0.3:
+        if abs(gain - 1) < 0.004 and abs(offset + (gain - 1) * 128) < SAME_LIGHT:
             return usual
         lit: _Plane = cv2.addWeighted(usual, gain, usual, 0, offset)  # type: ignore[assignment]
         return cv2.max(cv2.min(lit, 255.0), 0.0)  # type: ignore[call-overload, no-any-return]  # as the camera's own picture is
 
-    def _strangeness(self, now: _Plane, usual: _Plane) -> _Plane:
+    def _strangeness(self, now: Luma, usual: _Plane) -> Luma:
         """How far each pixel is from anything usual within a pixel of it, so that a shaking camera moves nothing."""
-        above = cv2.subtract(now, cv2.dilate(usual, self._neighbours))
-        below = cv2.subtract(cv2.erode(usual, self._neighbours), now)
-        strange: _Plane = np.maximum(np.maximum(above, below), 0)
+        # whole grey levels: all of these are saturating operations on bytes
+        known = cv2.convertScaleAbs(usual)
+        above = cv2.subtract(now, cv2.dilate(known, self._neighbours))
+        below = cv2.subtract(cv2.erode(known, self._neighbours), now)
         # Nearly white places are clipped, one colour after the other: they follow no change of light.
-        strange[(now > 232) & (usual > 220)] = 0
-        return strange
+        white = cv2.bitwise_and(
+            cv2.threshold(now, 232, 255, cv2.THRESH_BINARY)[1], cv2.threshold(known, 220, 255, cv2.THRESH_BINARY)[1]
+        )
+        return cv2.subtract(cv2.max(above, below), white)  # type: ignore[return-value]
 
-    def _learn_fast(self, now: _Plane, usual: _Plane, strange: _Plane) -> None:
+    def _learn_fast(self, now: Luma, usual: _Plane, strange: Luma) -> None:
         weight = 0.4 if self._learnt else 1 / min(self._frames, 8)
         cv2.accumulateWeighted(now, usual, weight)
         if not self._learnt:
-            cv2.accumulateWeighted(np.minimum(strange, 40), self._unrest, weight)
+            cv2.accumulateWeighted(cv2.min(strange, UNREST_MOST), self._unrest, weight)  # type: ignore[call-overload]
         self._usual, self._before = usual, now
 
     def _learn(
         self,
-        now: _Plane,
+        now: Luma,
         usual: _Plane,
-        strange: _Plane,
+        strange: Luma,
         mask: Luma,
         elapsed_s: float,
         noise: float,
@@ -203,20 +219,24 @@ class MotionDetector:
         def weight(time_s: float) -> float:
             return 1 - math.exp(-elapsed_s / time_s)
 
-        around: Luma = cv2.dilate(mask, self._neighbours)  # type: ignore[assignment]
-        cv2.accumulateWeighted(now, usual, weight(self._is.usual_s), mask=cv2.bitwise_not(around))
-        strange = np.minimum(strange, 40)
-        rising: Luma = cv2.compare(strange, self._unrest, cv2.CMP_GT)  # type: ignore[assignment]
+        strange = cv2.min(strange, UNREST_MOST)  # type: ignore[call-overload]
+        rising: Luma = cv2.compare(strange, _floored(self._unrest), cv2.CMP_GT)  # type: ignore[assignment]
         falling = cv2.bitwise_not(rising)
         boxes = [self._pixels(box) for box in known]
-        if cv2.countNonZero(around):
-            still = np.where(cv2.absdiff(now, self._before) < max(3.0, 3 * noise), around, 0).astype(np.uint8)
+        if cv2.countNonZero(mask):
+            around = cv2.dilate(mask, self._neighbours)
+            cv2.accumulateWeighted(now, usual, weight(self._is.usual_s), mask=cv2.bitwise_not(around))
+            shifted = math.ceil(max(3.0, 3 * noise)) - 1
+            still = cv2.threshold(cv2.absdiff(now, self._before), shifted, 255, cv2.THRESH_BINARY_INV)[1]
+            still = cv2.bitwise_and(still, around)
             # What stands still is not restless, however strange it is: it would hide itself.
-            rising[still > 0] = 0
+            rising = cv2.subtract(rising, still)  # type: ignore[assignment]
             for left, top, right, bottom in boxes:
                 still[top:bottom, left:right] = 0
             cv2.accumulateWeighted(now, usual, weight(self._is.stopped_s), mask=still)
             cv2.accumulateWeighted(now, usual, weight(self._is.moving_s), mask=cv2.subtract(around, still))
+        else:
+            cv2.accumulateWeighted(now, usual, weight(self._is.usual_s))
         for left, top, right, bottom in boxes:
             rising[top:bottom, left:right] = 0
         # Soon after the start little is known yet: what moves to and fro then is learnt sooner.
@@ -234,7 +254,7 @@ class MotionDetector:
             math.ceil((box.y + box.height) * height) + 2,
         )
 
-    def _things(self, mask: Luma, now: _Plane, usual: _Plane, noise: float, known: Sequence[Box]) -> list[Blob]:
+    def _things(self, mask: Luma, now: Luma, usual: _Plane, noise: float, known: Sequence[Box]) -> list[Blob]:
         """What is there; what is only lit otherwise is taken out of the mask and learnt at once."""
         things: list[Blob] = []
         for piece in self._blobs(mask):
@@ -250,12 +270,13 @@ class MotionDetector:
                 things.append(Blob(box, outline))
         return things
 
-    def _only_lit(self, piece: _Piece, mask: Luma, now: _Plane, usual: _Plane, noise: float) -> bool:
+    def _only_lit(self, piece: _Piece, mask: Luma, now: Luma, usual: _Plane, noise: float) -> bool:
         """Whether the fine structure there is still the usual one, perhaps stronger or weaker: a lamp, headlights, a
         shadow.  Whatever covers the usual picture brings its own outline and covers the structure."""
         grown = self._grown(piece)
         inside = cv2.dilate(mask[grown], self._around) > 0
-        seen = (now[grown] - cv2.blur(now[grown], _FINE))[inside]
+        picture = now[grown].astype(np.float32)
+        seen = (picture - cv2.blur(picture, _FINE))[inside]
         known = (usual[grown] - cv2.blur(usual[grown], _FINE))[inside]
         structure, common = float(np.dot(known, known)), float(np.dot(seen, known))
         gain = common / structure if structure > 0 else 0.0
@@ -263,7 +284,7 @@ class MotionDetector:
         kept = gain * common / seen.size if 0.3 < gain < 3.5 else 0.0
         return new <= self._is.lit_noise * max(noise, 0.5) ** 2 + self._is.lit_part * kept
 
-    def _outline(self, piece: _Piece, mask: Luma, now: _Plane, usual: _Plane) -> float:
+    def _outline(self, piece: _Piece, mask: Luma, now: Luma, usual: _Plane) -> float:
         """How much stronger the edges along its outline are now than usually, -1 … 1."""
         grown = self._grown(piece)
         band = cv2.morphologyEx(mask[grown], cv2.MORPH_GRADIENT, self._around) > 0
@@ -291,12 +312,14 @@ class MotionDetector:
         )
 
     def _blobs(self, mask: Luma) -> list[_Piece]:
-        if not cv2.countNonZero(mask):
-            return []
-        count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         least = max(6.0, self._min_pixels / 5)
-        pieces = [_Piece(int(x), int(y), int(x + w), int(y + h), int(area)) for x, y, w, h, area in stats[1:count]]
-        pieces = [piece for piece in pieces if piece.area >= least]
+        pieces = []
+        for contour in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
+            # by Pick's theorem the pixels of what is enclosed; components with statistics cost fifteen times as much
+            area = round(cv2.contourArea(contour) + len(contour) / 2 + 1)
+            if area >= least:
+                x, y, width, height = cv2.boundingRect(contour)
+                pieces.append(_Piece(x, y, x + width, y + height, area))
         # The parts of one person are near each other, above all one over the other.
         joined = _joined(pieces, self._small[0] * 0.015, self._small[1] * 0.05)
         return [piece for piece in joined if piece.extent >= self._min_pixels and piece.area >= self._min_pixels * 0.5]
@@ -345,6 +368,11 @@ def _joined(pieces: list[_Piece], x: float, y: float) -> list[_Piece]:
     return whole
 
 
+def _floored(plane: _Plane, factor: float = 1.0) -> Luma:
+    """Whole grey levels: what is itself whole exceeds these where it exceeds the plane, which is nowhere below 0."""
+    return cv2.convertScaleAbs(plane, alpha=factor, beta=-0.5)  # type: ignore[return-value]
+
+
 def _middle(values: _Plane) -> float:
     """The median, or its neighbour: several times cheaper than numpy's."""
     flat = values.ravel()
@@ -370,7 +398,7 @@ def render(
     picture: uint8[h, w, 3], BGR; it may be drawn on.  path: places in parts of the picture, oldest first.
     caption: ASCII.
     """
-    picture = _reduced(picture)
+    picture = reduced(picture)
     height, width = picture.shape[:2]
 
     def at(x: float, y: float) -> tuple[int, int]:
@@ -392,7 +420,7 @@ def render(
     return _compressed(picture)
 
 
-def _reduced(picture: Bgr) -> Bgr:
+def reduced(picture: Bgr) -> Bgr:
     """At most PICTURE_WIDTH wide; the same array where it is already."""
     height, width = picture.shape[:2]
     if width <= PICTURE_WIDTH:
@@ -404,7 +432,8 @@ def _reduced(picture: Bgr) -> Bgr:
 def _compressed(picture: Bgr) -> bytes:
     data = b""
     for quality in QUALITIES:
-        settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+        # of this size progressive ones are no smaller, and cost three times as much
+        settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
         data = bytes(cv2.imencode(".jpg", picture, settings)[1].tobytes())
         if len(data) <= PICTURE_BYTES:
             break

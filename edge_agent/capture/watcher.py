@@ -27,7 +27,7 @@ PROGRESS_S = 1.0
 HANG_S = 30.0
 """A camera's thread that has not moved for so long is stuck in a decoder: the agent must start the process anew."""
 CLOSE_S = 3.0
-ROUND_S = 0.1
+ROUND_S = 0.2
 """Between two rounds of reading: how late a picture is known here."""
 NICENESS = 5
 """Recording comes first."""

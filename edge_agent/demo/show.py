@@ -27,6 +27,7 @@ from edge_agent.model import AlarmPhase, CameraId, CameraState, Interval, uncove
 from edge_agent.trust.age import open_file
 from edge_agent.trust.command import ExportArgs, sign
 from edge_agent.trust.keys import load_key
+from edge_agent.uplink.alarm_pictures import moment_of
 from edge_agent.uplink.link import LinkSettings, LinkState, Received
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import AlarmMessage, CameraMessage, Health, Reply, ReplyState, decode
@@ -245,7 +246,7 @@ class Show:
         self._say("alarm", f"{words} [{alarm.phase}, {late_ms:.0f} ms after it was decided]")
 
     def _keep_picture(self, alarm_id: str, jpeg: bytes) -> None:
-        path = self._stage.pictures / f"{alarm_id}.jpg"
+        path = self._stage.pictures / f"{alarm_id}.{moment_of(jpeg, alarm_id) or 'alarm'}.jpg"
         path.write_bytes(jpeg)
         self._say("picture", f"{path} ({len(jpeg) / 1000:.0f} kB)")
 

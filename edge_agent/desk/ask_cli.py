@@ -14,6 +14,7 @@ from edge_agent.desk.client import Patience
 from edge_agent.desk.options import (
     ConfigOption,
     IdleOption,
+    IncidentOption,
     NodeArgument,
     PassphraseOption,
     SocketOption,
@@ -59,6 +60,7 @@ def export(
     end: Annotated[str | None, typer.Option("--to", help="End, said like --from; instead of --for.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in the node's journal.")] = "",
     order_file: OrderFileOption = None,
+    incident: IncidentOption = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only print the request id.")
     ] = True,
@@ -82,6 +84,7 @@ def export(
             target=target,
             reason=reason,
             order=read_order(order_file),
+            incident=incident,
         )
     except ValidationError as error:
         raise UsageError(mistakes(error)) from error

@@ -13,7 +13,14 @@ from pydantic import ValidationError
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.desk.client import Patience
-from edge_agent.desk.options import ConfigOption, NodeArgument, PassphraseOption, SocketOption, TimeoutOption
+from edge_agent.desk.options import (
+    ConfigOption,
+    IncidentOption,
+    NodeArgument,
+    PassphraseOption,
+    SocketOption,
+    TimeoutOption,
+)
 from edge_agent.desk.order_cli import OrderFileOption, read_order
 from edge_agent.desk.output import final_json, in_language, raise_unless_done, say_json
 from edge_agent.desk.settings import DEFAULT_CONFIG, Desk, load_desk, node_named
@@ -59,6 +66,7 @@ def _add(
     end: ToOption = None,
     reason: ReasonOption = "",
     order_file: OrderFileOption = None,
+    incident: IncidentOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     socket: SocketOption = None,
     passphrase_file: PassphraseOption = None,
@@ -67,7 +75,7 @@ def _add(
 ) -> None:
     """Hold an interval from now on, and say what is there of it and what is missing."""
     start_us, end_us = hold_interval(load_desk(config), SystemClock(), start, length, end)
-    args = hold_args(cameras or [], start_us, end_us, order, ordered_by, reason, order_file)
+    args = hold_args(cameras or [], start_us, end_us, order, ordered_by, reason, order_file, incident)
     _ask(node, args, config, socket, passphrase_file, timeout_s, as_json)
 
 
@@ -174,6 +182,7 @@ def hold_args(
     ordered_by: str,
     reason: str,
     order_file: Path | None = None,
+    incident: str | None = None,
 ) -> HoldArgs:
     with told_mistakes():
         return HoldArgs(
@@ -184,6 +193,7 @@ def hold_args(
             ordered_by=ordered_by,
             reason=reason,
             order=read_order(order_file),
+            incident=incident,
         )
 
 

@@ -11,6 +11,10 @@ ConfigOption = Annotated[
     Path,
     typer.Option("--config", "-c", envvar="EDGE_DESK_CONFIG", help="The desk's configuration.", show_default=True),
 ]
+IncidentOption = Annotated[
+    str | None,
+    typer.Option("--incident", help="The alarm that it is about, or its id's beginning: tied in the register."),
+]
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="SITE/NODE, or NODE of the configured site.")]
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="At the node itself: its local socket instead of the broker.")

@@ -150,11 +150,12 @@ class Wording:
         live = report.state in (CameraState.RECORDING, CameraState.RESTING)
         gaps = report.gaps_24h
         label = f"  {camera}" + (f" {printable(report.name, NAME_CHARS)}" if report.name != camera else "")
-        level = _LEVELS.get(report.state, Level.GOOD)
+        unwatched = live and report.unwatched_since_us is not None
+        level = Level.BAD if unwatched else _LEVELS.get(report.state, Level.GOOD)
         return Row(
             Level.WARNING if level is Level.GOOD and report.clock_warning else level,
             label.rstrip(),
-            self._short_state(report.state, report.fault),
+            f"✗ {self.texts.unwatched}" if unwatched else self._short_state(report.state, report.fault),
             fps=f"{report.fps:.1f}" if live else "",
             bitrate=f"{report.bitrate_bps / 1e6:.1f}" if live else "",
             gaps=f"{gaps.count}: {self.texts.duration(gaps.seconds)}" if gaps.count else "0",

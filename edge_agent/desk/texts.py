@@ -28,6 +28,7 @@ class Texts:
     gaps_short: str
     last_frame: str
     watcher: str
+    unwatched: str
     disk_free: str
     temperature: str
     outbox: str
@@ -127,6 +128,7 @@ _UK = Texts(
     gaps_short="прогалини",
     last_frame="останній кадр",
     watcher="спостереження",
+    unwatched="без нагляду",
     disk_free="вільно",
     temperature="темп.",
     outbox="черга",
@@ -223,6 +225,7 @@ _EN = Texts(
     gaps_short="gaps/24 h",
     last_frame="last frame",
     watcher="watching",
+    unwatched="unwatched",
     disk_free="free",
     temperature="temp",
     outbox="queue",

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from edge_agent.model import Alarm, AlarmPhase, CameraId, Severity
+from edge_agent.model import Alarm, AlarmPhase, CameraId, Moment, Severity
 from edge_agent.modes.severity import louder
 
 _log = logging.getLogger(__name__)
@@ -19,7 +19,9 @@ class _Open:
     last: Alarm
     """Without its picture."""
     picture: bytes | None
-    """Kept while nothing of the alarm was told."""
+    """Kept while nothing of the alarm was told; …"""
+    moment: Moment | None
+    """… what it shows."""
 
     @property
     def told(self) -> bool:
@@ -44,12 +46,12 @@ class Loudness:
             return
         known = self._open.get(alarm.alarm_id)
         if known is None:
-            known = self._open[alarm.alarm_id] = _Open(Severity.SILENT, alarm, alarm.picture)
+            known = self._open[alarm.alarm_id] = _Open(Severity.SILENT, alarm, alarm.picture, alarm.moment)
             if self._severity_of(alarm) is Severity.SILENT:
                 self._silent[alarm.camera] += 1
                 _log.info("silent alarm %s %s on %s", alarm.alarm_id, alarm.nature, alarm.camera)
         elif alarm.picture is not None and not known.told:
-            known.picture = alarm.picture
+            known.picture, known.moment = alarm.picture, alarm.moment
         known.last = replace(alarm, picture=None)
         self._weigh(known, alarm)
 
@@ -81,6 +83,8 @@ class Loudness:
             return
         if not told:
             # Whoever hears of it for the first time hears its start.
-            alarm = replace(alarm, phase=AlarmPhase.START, picture=alarm.picture or known.picture)
+            if alarm.picture is None:
+                alarm = replace(alarm, picture=known.picture, moment=known.moment)
+            alarm = replace(alarm, phase=AlarmPhase.START)
             known.picture = None
         self._tell(replace(alarm, severity=known.severity))

@@ -21,7 +21,7 @@ from edge_agent.model import Interval, PersonId
 from edge_agent.trust import jws
 from edge_agent.trust.age_keys import Recipient
 from edge_agent.trust.audit import AuditQuery
-from edge_agent.trust.incident_args import AcknowledgeArgs, HoldId, IncidentArgs, IncidentsArgs
+from edge_agent.trust.incident_args import AcknowledgeArgs, AlarmId, HoldId, IncidentArgs, IncidentsArgs
 from edge_agent.trust.jws import MAX_TIME_S, Closed, plain_text
 from edge_agent.trust.keys import PublicKey
 from edge_agent.trust.policy import ALL_CAMERAS, Action, Person
@@ -121,12 +121,16 @@ class ExportArgs(Closed):
     target: Name | None = None
     reason: Reason = ""
     order: SignedOrder | None = None
+    incident: AlarmId | None = None
+    """The alarm whose recordings they are: the register ties the release to it once it is done."""
 
     @model_validator(mode="after")
     def _sensible(self) -> ExportArgs:
         _bounded(self.start_us, self.end_us, MAX_EXPORT_S)
         if self.target is not None and self.recipient is None:
             raise ValueError("recipient: what goes to a target is sealed to somebody")
+        if self.target is None and self.incident is not None:
+            raise ValueError("incident: only of what goes to a target")
         return self
 
     @property
@@ -234,6 +238,8 @@ class HoldArgs(Closed):
     """Surname, name and patronymic of the official."""
     reason: Reason = ""
     order: SignedOrder | None = None
+    incident: AlarmId | None = None
+    """The alarm whose recordings they are: the register ties the hold to it."""
 
     @model_validator(mode="after")
     def _sensible(self) -> HoldArgs:

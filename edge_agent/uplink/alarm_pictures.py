@@ -6,22 +6,20 @@ import io
 from collections.abc import Sequence
 
 from edge_agent.errors import ArchiveError
-from edge_agent.model import AlarmPhase
+from edge_agent.model import Moment
 from edge_agent.trust.age import AgeReader, AgeWriter, Identity, Recipient
 
 SEALED = b"age-encryption.org/v1\n"
 """An age file begins so."""
 _START, _COMMENT = b"\xff\xd8", b"\xff\xfe"
 _NOTE = b"edge-alarm "
-MOMENTS = {AlarmPhase.START: "start", AlarmPhase.UPDATE: "update", AlarmPhase.END: "best"}
-"""What a picture shows: the moment of the START or UPDATE; an END's is of when the thing was seen best."""
 
 
-def marked(jpeg: bytes, alarm_id: str, phase: AlarmPhase) -> bytes:
-    """With a comment (ITU-T T.81 §B.2.4.5) that says whose picture it is, so that it says so wherever it goes."""
+def marked(jpeg: bytes, alarm_id: str, moment: Moment) -> bytes:
+    """With a comment (ITU-T T.81 §B.2.4.5) that says whose picture it is and of when, wherever it goes."""
     if not jpeg.startswith(_START):
         return jpeg
-    note = _NOTE + f"{alarm_id} {MOMENTS[phase]}".encode()
+    note = _NOTE + f"{alarm_id} {moment}".encode()
     return _START + _COMMENT + (len(note) + 2).to_bytes(2, "big") + note + jpeg[len(_START) :]
 
 
@@ -32,7 +30,7 @@ def moment_of(jpeg: bytes, alarm_id: str) -> str:
         return ""
     note = head[6 : 4 + int.from_bytes(head[4:6], "big")]
     found = note.removeprefix(_NOTE).decode("ascii", "replace").split(" ")
-    known = note.startswith(_NOTE) and len(found) == 2 and found[0] == alarm_id and found[1] in MOMENTS.values()
+    known = note.startswith(_NOTE) and len(found) == 2 and found[0] == alarm_id and found[1] in set(Moment)
     return found[1] if known else ""
 
 

@@ -20,6 +20,7 @@ _NATURE = {
     AlarmNature.DEFOCUSED: ("Камера не у фокусі", "Camera out of focus"),
     AlarmNature.TURNED: ("Камеру повернуто або зсунуто", "Camera turned away"),
     AlarmNature.FROZEN: ("Зображення камери завмерло", "Camera's picture is frozen"),
+    AlarmNature.UNWATCHED: ("За камерою не ведеться спостереження", "Camera is not watched"),
 }
 _ENDED = {
     AlarmNature.MOTION: ("Рух припинився", "Motion ended"),
@@ -29,6 +30,7 @@ _ENDED = {
     AlarmNature.DEFOCUSED: ("Камера знову у фокусі", "Camera is in focus again"),
     AlarmNature.TURNED: ("Вигляд камери знову сталий", "Camera's view is steady again"),
     AlarmNature.FROZEN: ("Зображення камери знову живе", "Camera's picture is live again"),
+    AlarmNature.UNWATCHED: ("Спостереження за камерою відновлено", "Camera is watched again"),
 }
 _CUT = {
     AlarmCut.RESTART: ("кінця не видно: вузол перезапущено", "its end was not seen: the node was restarted"),

@@ -113,6 +113,10 @@ class Commands:
                     self._carried_out(admitted, self._archive.search(args), answer)
                 case MaintainArgs() as args:
                     self._carried_out(admitted, self._visits.carry_out(admitted, args), answer)
+                case HoldArgs(incident=str() as alarm):
+                    incident = self._incidents.found(admitted, alarm)
+                    done = self._holds.carry_out(admitted)
+                    self._carried_out(admitted, self._incidents.with_hold(admitted, incident, done), answer)
                 case HoldArgs() | HoldEndArgs() | HoldsArgs():
                     self._carried_out(admitted, self._holds.carry_out(admitted), answer)
                 case ClockConfirmArgs() as args:
@@ -149,6 +153,8 @@ class Commands:
         self._listening.pop(news.release.id, None)
         if step.state == "done":
             said = words.release_done(str(result["location"]), float(result["seconds"]), float(result["missing_s"]))
+            if tied := self._incidents.with_release(news.release):
+                result = {**result, "incident": tied}
             answer(self._reply(news.release.id, "done", "released", said, result))
         else:
             answer(self._reply(news.release.id, "failed", "release_failed", words.failed(step.error)))
@@ -171,6 +177,9 @@ class Commands:
 
     def _export(self, admitted: Admitted, args: ExportArgs, answer: Answer) -> None:
         self._check(args)
+        if args.incident is not None:
+            incident = self._incidents.found(admitted, args.incident)
+            args = args.model_copy(update={"incident": incident.entry.alarm_id})
         ahead = self._exports.waiting
         release = self._exports.add(admitted, args)
         self._listening[release.id] = answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import tzinfo
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 from edge_agent.buffer.holds import Holds
 from edge_agent.buffer.register import AlarmState, Incident, Note, NoteKind, Register, Wanted
 from edge_agent.clock import Clock
+from edge_agent.errors import EdgeError
 from edge_agent.trust.command import CommandRefusedError
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.incident_args import AcknowledgeArgs, IncidentArgs, IncidentsArgs
 from edge_agent.uplink import incident_words as words
+from edge_agent.uplink.exports import Release
 from edge_agent.uplink.hold_orders import Done
 from edge_agent.uplink.incident_payloads import IncidentRecord, incident_record
 
+_log = logging.getLogger(__name__)
 PAGE_BYTES = 120_000
 """Of records in an answer: with what is around them it fits a message."""
 
@@ -37,7 +41,7 @@ class IncidentOrders:
 
     def acknowledge(self, admitted: Admitted, args: AcknowledgeArgs) -> Done:
         """The first one counts; whoever comes later is told who was first, and a comment is not lost."""
-        incident = self._found(admitted, args.alarm)
+        incident = self.found(admitted, args.alarm)
         before = incident.acknowledged
         if before is None:
             return self._written(admitted, incident, [(NoteKind.ACKNOWLEDGED, args.comment)])
@@ -47,7 +51,7 @@ class IncidentOrders:
 
     def write(self, admitted: Admitted, args: IncidentArgs) -> Done:
         """Comment, mark, tie; what is so already is not written twice."""
-        incident = self._found(admitted, args.alarm)
+        incident = self.found(admitted, args.alarm)
         alarm_id, before = incident.entry.alarm_id, incident.false
         notes: list[tuple[NoteKind, str]] = []
         if args.false_alarm is not None and args.false_alarm != (before is not None):
@@ -68,7 +72,7 @@ class IncidentOrders:
     def tell(self, admitted: Admitted, args: IncidentsArgs) -> Done:
         """A page of the register, of the cameras that the person may know of."""
         if args.alarm is not None:
-            return Done(words.page_told(1, more=False), self._page([self._found(admitted, args.alarm)], more=False))
+            return Done(words.page_told(1, more=False), self._page([self.found(admitted, args.alarm)], more=False))
         after = None if args.after_us is None or args.after_id is None else (args.after_us, args.after_id)
         state = None if args.state is None else AlarmState(args.state)
         page: list[Incident] = []
@@ -83,6 +87,43 @@ class IncidentOrders:
             page.append(incident)
         return Done(words.page_told(len(page), more=more), self._page(page, more=more))
 
+    def with_hold(self, admitted: Admitted, incident: Incident, done: Done) -> Done:
+        """A hold was entered for the sake of an alarm: both are told.  It holds, whatever the register can't take."""
+        hold_id, person = str(done.result["hold"]["hold_id"]), admitted.person
+        note = self._note(NoteKind.HOLD, hold_id, person.full_name, person.person_id, admitted.command.nonce)
+        if not self._tied(incident, note):
+            return done
+        alarm_id = incident.entry.alarm_id
+        said = words.both(done.said, words.noted(alarm_id, [NoteKind.HOLD]))
+        return Done(said, {**done.result, "incident": alarm_id})
+
+    def with_release(self, release: Release) -> str | None:
+        """A release is done, perhaps long after it was asked for: the id of the alarm that it is tied to now."""
+        prefix = release.export.incident
+        if prefix is None:
+            return None
+        try:
+            incident = self._register.get(prefix)
+        except EdgeError as error:
+            _log.error("release %s can't be tied to alarm %s: %s", release.id, prefix, error)
+            return None
+        note = self._note(NoteKind.RELEASE, release.id, release.who, release.person_id, release.id)
+        return incident.entry.alarm_id if self._tied(incident, note) else None
+
+    def _tied(self, incident: Incident, note: Note) -> bool:
+        alarm_id = incident.entry.alarm_id
+        if note.text in incident.texts(note.kind):
+            return True
+        try:
+            self._changed(self._register.note(alarm_id, [note], note.at_us))
+        except EdgeError as error:
+            _log.error("%s %s can't be tied to alarm %s: %s", note.kind, note.text, alarm_id, error)
+            return False
+        return True
+
+    def _note(self, kind: NoteKind, text: str, who: str, person_id: str, ref: str) -> Note:
+        return Note(kind, self._clock.utc_us(), who, person_id, text, ref)
+
     def _page(self, page: list[Incident], *, more: bool) -> dict[str, Any]:
         return {
             "incidents": [_json(incident_record(incident)) for incident in page],
@@ -90,7 +131,8 @@ class IncidentOrders:
             "complete_from_us": self._register.complete_from_us,
         }
 
-    def _found(self, admitted: Admitted, prefix: str) -> Incident:
+    def found(self, admitted: Admitted, prefix: str) -> Incident:
+        """The alarm that is meant; NotFoundError, UsageError, CommandRefusedError when it is not this person's."""
         incident = self._register.get(prefix)
         self._door.concerns(admitted, _cameras(incident))
         return incident

@@ -23,6 +23,10 @@ def noted(alarm_id: str, kinds: list[NoteKind]) -> Words:
     return Words(uk=shown(f"Тривогу {alarm_id[:8]} {uk}"), en=shown(f"Alarm {alarm_id[:8]} {en}"))
 
 
+def both(one: Words, other: Words) -> Words:
+    return Words(uk=shown(f"{one.uk}. {other.uk}"), en=shown(f"{one.en}. {other.en}"))
+
+
 def already(alarm_id: str, note: Note, zone: tzinfo) -> Words:
     """Nothing was changed, for it is so already."""
     when = spoken(note.at_us, zone)

@@ -35,8 +35,9 @@ _TAMPERING = {
     AlarmNature.BLINDED: "VideoSource/ImageTooBright/AnalyticsService",
     AlarmNature.DEFOCUSED: "VideoSource/ImageTooBlurry/AnalyticsService",
     AlarmNature.TURNED: "VideoSource/GlobalSceneChange/AnalyticsService",
-    # ONVIF has no such topic; the specification lets a vendor's own namespace be named.
+    # ONVIF has no such topics; the specification lets a vendor's own namespace be named.
     AlarmNature.FROZEN: "VideoSource/edge:ImageFrozen",
+    AlarmNature.UNWATCHED: "VideoSource/edge:Unwatched",
 }
 _EVENTS = {
     AlarmNature.LINE: "RuleEngine/LineDetector/Crossed",

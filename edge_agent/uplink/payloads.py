@@ -27,6 +27,7 @@ from edge_agent.model import (
     CameraFault,
     CameraState,
     Kind,
+    Moment,
     NodeAlarm,
     Pace,
     Severity,
@@ -172,6 +173,8 @@ class CameraReport(_Payload):
     gaps_24h: Gaps = Gaps()
     watcher: CameraState | None = None
     """None where nobody watches the picture."""
+    unwatched_since_us: Us | None = None
+    """While the alarm `unwatched` lasts: since when nobody, or too little, looks at its pictures."""
     kept: Kept | None = None
     """None until there is a forecast."""
     clock_offset_s: Signed | None = None
@@ -315,6 +318,8 @@ class AlarmMessage(AnyAlarm):
     path: Annotated[tuple[tuple[Part, Part], ...], Field(max_length=64)] = ()
     """The thing's way in parts of the picture, oldest first."""
     picture_topic: Annotated[str, Field(max_length=300, pattern=_CLEAN)] | None = None
+    picture_moment: Moment | None = None
+    """What that picture shows, as its own comment says when it is open (`docs/incidents.md`, "Pictures")."""
     footage: Footage | None = None
     behind: Count = 0
     """So many earlier messages of this camera were still waiting when this one was made: they may come after it."""
@@ -428,6 +433,7 @@ def alarm_message(alarm: Alarm, topics: Topics, camera_name: str, zone_name: str
         path=tuple((_part(x), _part(y)) for x, y in alarm.path),
         text=alarm_words(alarm, name, zone),
         picture_topic=topics.picture(alarm.camera, alarm.alarm_id) if alarm.picture else None,
+        picture_moment=alarm.moment if alarm.picture else None,
         cut=alarm.cut,
         seen_us=alarm.seen_us,
         merged=alarm.merged,

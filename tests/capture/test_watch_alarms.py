@@ -14,7 +14,7 @@ from edge_agent.capture.calibration import View
 from edge_agent.capture.regions import PICTURE, Region, contains, overlap
 from edge_agent.capture.tracks import Blob, Instant, Tracker
 from edge_agent.clock import US
-from edge_agent.model import AlarmPhase, Box, CameraId
+from edge_agent.model import AlarmNature, AlarmPhase, Box, CameraId
 
 FPS = 5
 LEFT = Region("left", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)))
@@ -69,7 +69,7 @@ def test_somebody_crossing_is_one_alarm_with_a_start_updates_and_an_end() -> Non
 def test_an_alarm_is_decided_within_700_ms_of_the_first_blob() -> None:
     [start, *_] = played(desk(), [[box] for box in walker((0.02, 0.4), (0.012, 0.0))])
     assert start.alarm.started_us <= 100.7 * US
-    assert start.pictured
+    assert start.alarm.moment
 
 
 def test_an_alarm_ends_about_four_seconds_after_the_last_movement() -> None:
@@ -82,9 +82,9 @@ def test_an_alarm_ends_about_four_seconds_after_the_last_movement() -> None:
 def test_updates_come_five_seconds_apart_and_with_a_picture_when_the_direction_is_learnt() -> None:
     decisions = played(desk(), [[box] for box in walker((0.02, 0.4), (0.006, 0.0))])
     updates = [decision for decision in decisions if decision.alarm.phase is AlarmPhase.UPDATE]
-    assert updates[0].pictured
+    assert updates[0].alarm.moment
     assert updates[0].alarm.direction_deg == pytest.approx(90, abs=1)
-    assert not any(update.pictured for update in updates[1:])
+    assert not any(update.alarm.moment for update in updates[1:])
     times = [seconds_from_start(update) for update in updates]
     assert all(later - earlier >= 5 for earlier, later in itertools.pairwise(times))
 
@@ -297,3 +297,62 @@ def test_without_blobs_there_is_nothing_to_say(count: int, regions: tuple[Region
     alarms = desk(*regions)
     assert played(alarms, [[]] * count) == []
     assert alarms.close(Instant(1000 * US, 1000.0)) == ()
+
+
+def shown(decisions: list[Decision]) -> list[tuple[str, str]]:
+    """(phase, moment) of those with a picture."""
+    return [(one.alarm.phase.value, one.alarm.moment.value) for one in decisions if one.alarm.moment]
+
+
+def coming_and_going() -> list[Box]:
+    """Small at first, large in the middle, small again."""
+    sizes = [0.1 + 0.2 * min(n, 60 - n) / 30 for n in range(61)]
+    return [Box(0.05 + 0.012 * n, 0.8 - size, size / 4, size) for n, size in enumerate(sizes)]
+
+
+def test_before_its_end_an_alarm_shows_its_best_moment_and_then_its_last() -> None:
+    way = coming_and_going()
+    decisions = played(desk(), [[box] for box in way] + quiet())
+    assert shown(decisions) == [("start", "start"), ("update", "update"), ("update", "best"), ("end", "end")]
+    best, end = decisions[-2:]
+    assert best.alarm.box is not None
+    assert best.alarm.box.height > 0.28, "when it was largest"
+    assert end.alarm.box == way[-1], "where it was last seen"
+    assert best.path[-1] == end.path[0], "each with the way that led there"
+
+
+def test_what_only_goes_away_was_best_at_its_start_and_has_no_better_picture() -> None:
+    decisions = played(desk(), [[box] for box in coming_and_going()[30:]] + quiet())
+    assert shown(decisions) == [("start", "start"), ("update", "update"), ("end", "end")]
+
+
+def test_what_only_comes_nearer_is_best_at_its_end_and_that_is_sent_once() -> None:
+    decisions = played(desk(), [[box] for box in coming_and_going()[:31]] + quiet())
+    assert shown(decisions)[-2:] == [("update", "update"), ("end", "end")]
+
+
+def test_an_end_shows_where_the_thing_went_after_it_had_left_the_zone() -> None:
+    decisions = played(desk(LEFT), [[box] for box in walker((0.3, 0.4), (0.016, 0.0))] + quiet())
+    [end] = [one.alarm for one in decisions if one.alarm.phase is AlarmPhase.END]
+    assert end.box is not None
+    assert end.box.x > 0.7
+    assert end.at_us < (100 + 13 / FPS + QUIET_S + 1.5) * US, "it is not prolonged by that"
+
+
+def test_what_is_open_when_the_stream_is_lost_shows_its_best_and_its_last_moment_too() -> None:
+    alarms = desk()
+    way = coming_and_going()[:50]
+    played(alarms, [[box] for box in way])
+    decisions = list(alarms.close(Instant(round(111 * US), 111.0)))
+    assert shown(decisions) == [("update", "best"), ("end", "end")]
+    assert decisions[-1].alarm.box == way[-1]
+
+
+def test_the_end_of_a_cameras_trouble_shows_that_it_is_over() -> None:
+    alarms, outcomes = desk(), []
+    for number in range(60):
+        at_s = 100 + number / FPS
+        trouble = [AlarmNature.COVERED] if number < 20 else []
+        outcomes.append(alarms.update(Instant(round(at_s * US), at_s), [], trouble))
+    assert shown([one for outcome in outcomes for one in outcome.decisions]) == [("start", "start"), ("end", "end")]
+    assert not any(outcome.vanished or outcome.best for outcome in outcomes), "of that very frame"

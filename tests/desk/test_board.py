@@ -129,6 +129,12 @@ def test_a_cameras_wrong_clock_is_a_warning_in_words() -> None:
     assert "gate: The camera's clock is 3 hours ahead of the node's" in pages[1]
 
 
+def test_a_camera_that_nobody_watches_stands_out_though_it_records() -> None:
+    alone = CameraReport(state=CameraState.RECORDING, name="Вхід", unwatched_since_us=NOW_US)
+    rows = [wording.camera("gate", alone) for wording in WORDINGS]
+    assert [(row.level, row.state) for row in rows] == [(Level.BAD, "✗ без нагляду"), (Level.BAD, "✗ unwatched")]
+
+
 def test_who_is_at_a_node_is_shown_with_the_reason_and_steers_no_terminal() -> None:
     visit = VisitReport(who="Мельник Андрій", why="диск [bold]", since_us=NOW_US)
     told = health().model_copy(update={"visits": (visit,)})

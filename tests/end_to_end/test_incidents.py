@@ -17,6 +17,7 @@ import pytest
 from edge_agent.model import AlarmPhase
 from edge_agent.uplink.alarm_pictures import SEALED
 from edge_agent.uplink.payloads import AlarmMessage, decode
+from edge_agent.when import iso_utc
 from tests.desk.world import Ended, Worker, command, environment, worker
 from tests.peers.agent import NODE, Dispatcher, RunningAgent
 from tests.peers.cameras import CameraServer
@@ -36,6 +37,7 @@ class Town:
     second: Worker
     impostor: Worker
     contractor: Worker
+    officer: Worker
 
     def heard(self, *cameras: str) -> list[AlarmMessage]:
         topics = [self.dispatcher.topics.alarm(camera) for camera in cameras or ("gate", "yard")]
@@ -59,6 +61,9 @@ def town(tmp_path_factory: pytest.TempPathFactory, street_h264: Path) -> Iterato
     ):
         first, second = (worker(folder, name, "operator", broker) for name in ("first", "second"))
         contractor = worker(folder, "contractor", "contractor", broker, language="en")
+        officer = worker(folder, "officer", "archive_officer", broker)
+        target = f'[[target]]\nkind = "folder"\nname = "usb"\npath = "{folder / "usb"}"\n'
+        (folder / "usb").mkdir()
         impostor = worker(folder, "impostor", "operator", broker, language="en")
         impostor.config.write_text(impostor.config.read_text("utf-8").replace('"impostor"', '"first"'), "utf-8")
         with RunningAgent(
@@ -66,10 +71,17 @@ def town(tmp_path_factory: pytest.TempPathFactory, street_h264: Path) -> Iterato
             {"gate": cameras.url("/main"), "yard": "rtsp://127.0.0.1:1/nowhere"},
             broker=broker,
             more="\n".join(
-                [first.block, second.block, contractor.block, f'[alarm]\nseal_pictures_to = ["{first.recipient}"]\n']
+                [
+                    first.block,
+                    second.block,
+                    contractor.block,
+                    officer.block,
+                    target,
+                    f'[alarm]\nseal_pictures_to = ["{first.recipient}"]\n',
+                ]
             ),
         ) as agent:
-            yield Town(folder, broker, agent, dispatcher, first, second, impostor, contractor)
+            yield Town(folder, broker, agent, dispatcher, first, second, impostor, contractor, officer)
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +209,29 @@ def test_the_whole_life_of_an_alarm_stands_in_the_register(
     assert "хибна" in shown
     assert release in shown
     assert "edge-desk export" in shown
+
+
+def test_a_hold_and_a_release_that_name_their_alarm_are_tied_to_it_by_themselves(town: Town) -> None:
+    found = wait_until(lambda: town.register("--camera", "gate", "--state", "ended"), 120, "an alarm that is over")[0]
+    when = ["--from", "3m ago", "--for", "5s"]
+    order = ["--order", "12-р", "--ordered-by", "Мер Іван", "--json"]
+    lost = town.officer.desk("hold", "add", NODE, *when, *order, "--incident", "zzzzzzzz")
+    assert (lost.code, lost.json["code"]) == (1, "not_found")
+    assert town.officer.desk("hold", "list", NODE, "--json").json["holds"] == [], "nothing was held then"
+    held = town.officer.desk("hold", "add", NODE, *when, *order, "--incident", found["alarm_id"][:12])
+    assert held.code == 0, held.err
+    assert held.json["incident"] == found["alarm_id"]
+    footage = wait_until(lambda: town.agent.segments("gate"), 60, "a recording")[0]
+    span = ["--from", iso_utc(footage.start_us), "--for", "1s"]
+    sealed = ["--recipient", town.officer.recipient, "--target", "usb", "--json"]
+    released = town.officer.desk(
+        "export", NODE, "gate", *span, *sealed, "--incident", found["alarm_id"][:12], seconds=120
+    )
+    assert released.code == 0, released.err
+    (now,) = [one for one in town.register() if one["alarm_id"] == found["alarm_id"]]
+    assert now["holds"] == [held.json["hold"]["hold_id"]]
+    assert now["releases"] == [released.json["request_id"]]
+    assert {note["person_id"] for note in now["notes"] if note["kind"] in ("hold", "release")} == {"officer"}
 
 
 def test_the_register_is_made_as_a_table_for_spreadsheets_and_as_paper(town: Town, alarm_id: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_agent.desk.pictures import Pictures
 from edge_agent.errors import ArchiveError
-from edge_agent.model import AlarmPhase
+from edge_agent.model import Moment
 from edge_agent.trust.age import Identity
 from edge_agent.trust.keys import write_secret_file
 from edge_agent.uplink.alarm_pictures import SEALED, marked, moment_of, open_sealed, seal
@@ -34,8 +34,8 @@ def shown(picture: bytes) -> bytes:
 
 def test_a_marked_picture_says_what_it_shows_and_is_the_same_picture() -> None:
     plain = jpeg()
-    for phase, moment in zip(AlarmPhase, ("start", "update", "best"), strict=True):
-        picture = marked(plain, "a1", phase)
+    for moment in Moment:
+        picture = marked(plain, "a1", moment)
         assert moment_of(picture, "a1") == moment
         assert moment_of(picture, "a2") == ""
         assert shown(picture) == shown(plain)
@@ -49,7 +49,7 @@ def test_no_garbage_is_a_moment(garbage: bytes) -> None:
 
 def test_a_sealed_picture_opens_with_age_and_only_with_the_right_key(tmp_path: Path) -> None:
     first, second, stranger = (Identity.generate() for _ in range(3))
-    picture = marked(jpeg(), "a1", AlarmPhase.START)
+    picture = marked(jpeg(), "a1", Moment.START)
     sealed = seal(picture, [first.recipient, second.recipient])
     assert sealed.startswith(SEALED)
     assert len(sealed) - len(picture) < 500
@@ -65,7 +65,7 @@ def test_a_sealed_picture_opens_with_age_and_only_with_the_right_key(tmp_path: P
 
 
 def test_what_age_seals_the_desk_opens(tmp_path: Path) -> None:
-    identity, picture = Identity.generate(), marked(jpeg(), "a1", AlarmPhase.END)
+    identity, picture = Identity.generate(), marked(jpeg(), "a1", Moment.BEST)
     sealed = subprocess.run(
         ["age", "-r", str(identity.recipient)], input=picture, capture_output=True, check=True, timeout=30
     ).stdout
@@ -75,11 +75,11 @@ def test_what_age_seals_the_desk_opens(tmp_path: Path) -> None:
 
 def test_pictures_of_an_alarm_are_kept_by_their_moments(tmp_path: Path) -> None:
     pictures = Pictures(tmp_path)
-    for phase in (*AlarmPhase, AlarmPhase.UPDATE):
-        pictures.save(*PLACE, marked(jpeg(), "a1", phase))
+    for moment in (*Moment, Moment.UPDATE):
+        pictures.save(*PLACE, marked(jpeg(), "a1", moment))
     pictures.save(*PLACE, jpeg())
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [f"town.n1.gate.a1{moment}.jpg" for moment in (".best", "", ".start", ".update")]
+    assert names == [f"town.n1.gate.a1{moment}.jpg" for moment in (".best", ".end", "", ".start", ".update")]
 
 
 def test_a_picture_for_somebody_else_is_kept_sealed(tmp_path: Path) -> None:

@@ -13,23 +13,28 @@ from pydantic import ValidationError
 
 from edge_agent.buffer.documents import Documents
 from edge_agent.buffer.holds import Holds
-from edge_agent.buffer.register import Entry, Incident, Register
+from edge_agent.buffer.register import MAX_NOTES, Entry, Incident, NoteKind, Register
 from edge_agent.clock import US
 from edge_agent.errors import NotFoundError, UsageError
-from edge_agent.model import Hold
-from edge_agent.trust.command import CommandArgs, CommandRefusedError, RefusalCode, sign
+from edge_agent.model import Hold, PersonId
+from edge_agent.trust.age import Identity
+from edge_agent.trust.command import CommandArgs, CommandRefusedError, ExportArgs, HoldArgs, RefusalCode, sign
 from edge_agent.trust.door import Admitted, Door
 from edge_agent.trust.incident_args import AcknowledgeArgs, IncidentArgs, IncidentsArgs
 from edge_agent.trust.journal import Journal
 from edge_agent.trust.nonces import NonceStore
 from edge_agent.trust.policy import Access, Limits, Person, Role
+from edge_agent.uplink.exports import Release
 from edge_agent.uplink.hold_orders import Done
 from edge_agent.uplink.incident_orders import IncidentOrders
 from edge_agent.uplink.payloads import MAX_JSON_BYTES, Reply, ReplyState, Words, encode
 from tests.simulators.clock import HandClock
 from tests.trust.support import person
 
-KEYS = {name: Ed25519PrivateKey.generate() for name in ("first", "second", "yard", "mayor", "contractor", "stranger")}
+KEYS = {
+    name: Ed25519PrivateKey.generate()
+    for name in ("first", "second", "yard", "mayor", "contractor", "officer", "stranger")
+}
 
 
 def people() -> dict[Any, Person]:
@@ -40,6 +45,7 @@ def people() -> dict[Any, Person]:
         person("yard", KEYS["yard"], Role.OPERATOR, limits=limits),
         person("mayor", KEYS["mayor"], Role.MAYOR),
         person("contractor", KEYS["contractor"], Role.CONTRACTOR),
+        person("officer", KEYS["officer"], Role.ARCHIVE_OFFICER),
     ]
     return {one.person_id: one for one in known}
 
@@ -206,3 +212,45 @@ def test_pages_give_every_alarm_once_however_long_its_comments(node: Node) -> No
     assert [incident["alarm_id"] for page in found for incident in page] == [f"a{number:05}" for number in range(300)]
     assert len(found) > 2
     assert [len(page) for page in pages(node, most=4, end_us=10 * 60 * US)] == [4, 4, 2]
+
+
+def held(number: int) -> Done:
+    return Done(Words(uk="Утримується", en="It is held"), {"hold": {"hold_id": f"h{number:09}"}})
+
+
+def test_a_hold_that_names_its_alarm_is_tied_to_it_once(node: Node) -> None:
+    args = HoldArgs(start_us=0, order_number="12", ordered_by="Мер", incident="a00001")
+    admitted = node.admitted(args, "officer")
+    for _ in range(2):
+        done = node.orders.with_hold(admitted, node.orders.found(admitted, "a00001"), held(1))
+        assert done.result == {"hold": {"hold_id": "h000000001"}, "incident": "a00001"}
+    assert done.said.uk == "Утримується. Тривогу a00001 пов'язано з утриманням"
+    [note] = node.register.get("a00001").notes
+    assert (note.kind, note.text, note.person_id, note.ref) == (
+        NoteKind.HOLD, "h000000001", "officer", admitted.command.nonce,
+    )  # fmt: skip
+
+
+def test_a_register_that_is_full_holds_up_no_hold(node: Node) -> None:
+    for number in range(MAX_NOTES):
+        node.ask(IncidentArgs(alarm="a00001", comment=str(number)))
+    admitted = node.admitted(HoldArgs(start_us=0, order_number="12", ordered_by="Мер", incident="a00001"), "officer")
+    done = node.orders.with_hold(admitted, node.orders.found(admitted, "a00001"), held(1))
+    assert done == held(1)
+
+
+def test_a_release_is_tied_to_its_alarm_when_it_is_done_long_after(node: Node) -> None:
+    args = ExportArgs(
+        camera="gate",
+        start_us=0,
+        end_us=US,
+        recipient=str(Identity.generate().recipient),
+        target="usb",
+        incident="a00002",
+    )
+    release = Release("n" * 20, args.model_dump(), "Коваль", PersonId("officer"), Access.REMOTE)
+    assert node.orders.with_release(release) == "a00002"
+    [note] = node.register.get("a00002").notes
+    assert (note.kind, note.text, note.who) == (NoteKind.RELEASE, "n" * 20, "Коваль")
+    gone = args.model_copy(update={"incident": "gone"}).model_dump()
+    assert node.orders.with_release(Release("m" * 20, gone, "Коваль", PersonId("officer"), Access.REMOTE)) is None
