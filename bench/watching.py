@@ -1,8 +1,7 @@
 """How well and how cheaply cameras are watched, beside Debian's Motion and a plain frame difference.
 
-`python -m bench.watching [--quality] [--cpu] [--latency] [--seed N] [--scene NAME …] [--no-peers] [--hours H] [--notes]
-[--json]`; docs/watching.md tells what
-is measured and how.
+`python -m bench.watching [--quality] [--footage] [--cpu] [--latency] [--seed N] [--scene NAME …] [--no-peers]
+[--hours H] [--notes] [--json]`; docs/watching.md tells what is measured and how.
 """
 
 from __future__ import annotations
@@ -20,16 +19,17 @@ from bench.report import Figure, print_figures
 from bench.scenes.catalogue import RECIPES, scene
 from bench.scenes.clips import clip, make
 from bench.watching_cpu import measure
+from bench.watching_footage import Footage, FootageScore, footage, product_on
 from bench.watching_hours import DAY_S, most_a_day, through
 from bench.watching_latency import latency
-from bench.watching_peers import difference_told, mask_of, motion_told
+from bench.watching_motion import Case, motion_told
+from bench.watching_peers import difference_told
 from bench.watching_product import alarms_of_clip
 from bench.watching_score import Score, total
-from tests.peers.cameras import CameraServer
 
 PUBLISHED_SEED = 2026
-AT_ONCE = 16
-"""Scenes that Motion follows together: with more it falls behind the live streams and its times mean nothing."""
+CALM = "calm day"
+FILM = "vtest"
 
 
 def say(words: str) -> None:
@@ -61,22 +61,36 @@ def quality(names: Sequence[str], seed: int, pool: Executor) -> dict[str, Score]
     return found
 
 
-def motion_quality(names: Sequence[str], seed: int, folder: Path) -> Score:
-    """In the clips' own time, so many at once as Motion can follow."""
+def motion_quality(names: Sequence[str], seed: int, folder: Path) -> tuple[Score, int]:
+    """(score, scenes that it is of): those that Motion could follow."""
     score = Score()
-    for number in range(0, len(names), AT_ONCE):
-        part = {f"s{number + place}": scene(name, seed) for place, name in enumerate(names[number : number + AT_ONCE])}
-        say(f"Motion looks at scenes {number + 1} to {number + len(part)} of {len(names)}, in their own time")
-        place = folder / f"motion{number}"
-        place.mkdir()
-        for mount, one in part.items():
-            mask_of(one.rules.zones, place / f"{mount}.pgm")
-        mounts = {f"/{mount}": clip(one, seed) for mount, one in part.items()}
-        with CameraServer(mounts, folder=place / "server") as server:
-            told = motion_told(place, server, {mount: one.seconds for mount, one in part.items()})
-        for mount, one in part.items():
-            score.add(one, told[mount])
-    return score
+    scenes = {f"s{number}": scene(name, seed) for number, name in enumerate(names)}
+    cases = [Case(mount, clip(one, seed), one.seconds, one.rules.zones) for mount, one in scenes.items()]
+    calm = scene(CALM, seed)
+    told = motion_told(cases, Case("control", clip(calm, seed), calm.seconds), folder, say)
+    for mount, alarms in told.items():
+        score.add(scenes[mount], alarms)
+    return score, len(told)
+
+
+def on_footage(film: Footage, folder: Path | None, notes: bool) -> list[Figure]:
+    """All three on real footage; Motion needs a folder, and each zone a camera of its own, for it tells no places."""
+    ours, plain = product_on(film), FootageScore()
+    for zone in film.zones:
+        plain.movement(film, zone.name, difference_told(film.clip(), (zone,)))
+    scores = {"edge-agent": ours, "frame difference": plain}
+    if folder:
+        cases = [Case(zone.name, film.clip(), film.seconds, (zone,), film.size) for zone in film.zones]
+        told = motion_told(cases, Case("control", film.clip(), film.seconds, (), film.size), folder, say)
+        scores["Motion"] = FootageScore()
+        for zone_name, alarms in told.items():
+            scores["Motion"].movement(film, zone_name, alarms)
+    found: list[Figure] = []
+    for who, score in scores.items():
+        found += score.figures(who, rules=score is ours)
+        for note in score.notes if notes else ():
+            say(f"{who}: {note}")
+    return found
 
 
 def figures(who: str, score: Score) -> list[Figure]:
@@ -110,6 +124,7 @@ def hours_figures(hours: float, seed: int, pool: Executor) -> list[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quality", action="store_true", help="the labelled scenes, and hours of weather")
+    parser.add_argument("--footage", action="store_true", help="real footage, labelled by hand (Debian's opencv-doc)")
     parser.add_argument("--cpu", action="store_true", help="beside Motion, on live streams")
     parser.add_argument("--latency", action="store_true", help="through the agent to a subscriber, 1 and 16 cameras")
     parser.add_argument("--seed", type=int, default=PUBLISHED_SEED, help="below 100 for choosing constants")
@@ -123,9 +138,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    quality_too = options.quality or not (options.cpu or options.latency)
-    if (options.cpu or (quality_too and not options.no_peers)) and shutil.which("motion") is None:
+    chosen = options.quality or options.cpu or options.latency or options.footage
+    quality_too, film_too = options.quality or not chosen, options.footage or not (chosen or options.scene)
+    if (options.cpu or ((quality_too or film_too) and not options.no_peers)) and shutil.which("motion") is None:
         parser.error("Motion is not installed: sudo apt-get install --no-install-recommends motion, or --no-peers")
+    film = footage(FILM)
+    if film_too and not film.source.exists():
+        parser.error(f"{film.source} is missing: sudo apt-get install --no-install-recommends {film.package}")
     names = options.scene or list(RECIPES)
     found: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="edge-agent-bench-") as name:
@@ -135,11 +154,16 @@ def main() -> None:
                 if options.hours and not options.scene:
                     found += hours_figures(options.hours, options.seed, pool)
             if not options.no_peers:
-                scores["Motion"] = motion_quality(names, options.seed, Path(name))
+                place = Path(name) / "scenes"
+                place.mkdir()
+                scores["Motion"], measured = motion_quality(names, options.seed, place)
+                found.append(Figure("Motion: scenes that it could follow", measured, f"of {len(names)}"))
             for who, score in scores.items():
                 found += figures(who, score)
                 for note in score.notes if options.notes else ():
                     say(f"{who}: {note}")
+        if film_too:
+            found += on_footage(film, None if options.no_peers else Path(name), options.notes)
         if options.cpu:
             found += measure(options.seed, options.cameras, options.seconds, options.fps, Path(name))
         if options.latency:

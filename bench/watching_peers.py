@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,21 +31,18 @@ import psutil
 from bench.scenes.labels import Zone
 from bench.scenes.stage import FPS, SIZE
 from bench.watching_score import Told
-from edge_agent.clock import US
-from tests.peers.cameras import CameraServer, SentFrame
-from tests.peers.support import ManagedProcess, wait_until
+from tests.peers.support import ManagedProcess
 
 QUIET_S = 4.0
 LEAST_PART = 0.002
 """Part of the picture that must differ, as in the product."""
 _PLAIN = Path("/etc/motion/motion.conf")
 _OURS = {
-    "daemon": "off", "setup_mode": "off", "log_level": "6", "width": SIZE[0], "height": SIZE[1],
-    "event_gap": round(QUIET_S), "threshold": round(LEAST_PART * SIZE[0] * SIZE[1]),
+    "daemon": "off", "setup_mode": "off", "log_level": "6", "event_gap": round(QUIET_S),
     "noise_tune": "off", "picture_output": "off", "movie_output": "off", "webcontrol_port": 0,
     "stream_port": 0,
 }  # fmt: skip
-_GONE = ("video_device", "log_file", "target_dir")
+_GONE = ("video_device", "log_file", "target_dir", "width", "height", "threshold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +52,17 @@ class Watched:
     name: str
     url: str
     mask: Path | None = None
+    size: tuple[int, int] = SIZE
 
 
-def mask_of(zones: Sequence[Zone], path: Path) -> Path | None:
+def mask_of(zones: Sequence[Zone], path: Path, size: tuple[int, int] = SIZE) -> Path | None:
     """A picture (PGM) of the zones, white, as `mask_file` wants it; without zones None: everything counts."""
     if not zones:
         return None
-    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask = np.zeros(size[::-1], np.uint8)
     for zone in zones:
-        cv2.fillPoly(mask, [np.round(np.array(zone.polygon) * np.array(SIZE)).astype(np.int32)], 255)
-    path.write_bytes(b"P5\n%d %d\n255\n" % SIZE + mask.tobytes())
+        cv2.fillPoly(mask, [np.round(np.array(zone.polygon) * np.array(size)).astype(np.int32)], 255)
+    path.write_bytes(b"P5\n%d %d\n255\n" % size + mask.tobytes())
     return path
 
 
@@ -72,7 +70,7 @@ def mask_of(zones: Sequence[Zone], path: Path) -> Path | None:
 def motion(folder: Path, cameras: Sequence[Watched], framerate: int = FPS) -> Iterator[psutil.Process]:
     """One process for all cameras; its events go to `folder/events`."""
     hook = folder / "hook"
-    hook.write_text(f'#!/bin/sh\necho "$(date +%s.%N) $1 $2" >> {folder}/events\n')
+    hook.write_text(f'#!/bin/sh\necho "$(date +%s.%N) $1 $2 $3" >> {folder}/events\n')
     hook.chmod(0o755)
     ours = {**_OURS, "target_dir": folder, "framerate": framerate}
     lines = [
@@ -85,9 +83,12 @@ def motion(folder: Path, cameras: Sequence[Watched], framerate: int = FPS) -> It
         own = [
             f"camera_id {number}",
             f"netcam_url {camera.url}",
+            f"width {camera.size[0]}",
+            f"height {camera.size[1]}",
+            f"threshold {round(LEAST_PART * camera.size[0] * camera.size[1])}",
             "netcam_params rtsp_transport=tcp,probesize=32768,analyzeduration=0",
         ]
-        own += [f"on_event_start {hook} start {camera.name}", f"on_event_end {hook} end {camera.name}"]
+        own += [f"on_event_start {hook} start {camera.name} %D", f"on_event_end {hook} end {camera.name} 0"]
         own += [f"mask_file {camera.mask}"] if camera.mask else []
         path = folder / f"camera{number}.conf"
         path.write_text("\n".join(own) + "\n")
@@ -96,46 +97,6 @@ def motion(folder: Path, cameras: Sequence[Watched], framerate: int = FPS) -> It
     (folder / "events").touch()
     with ManagedProcess(["motion", "-n", "-c", folder / "motion.conf"], folder / "motion.log") as process:
         yield psutil.Process(process.pid)
-
-
-def motion_told(folder: Path, server: CameraServer, seconds: Mapping[str, float]) -> dict[str, list[Told]]:
-    """Motion's events on clips of so many seconds, by camera; each clip plays once, from its first picture."""
-    cameras = [
-        Watched(name, server.url(f"/{name}"), mask if (mask := folder / f"{name}.pgm").exists() else None)
-        for name in seconds
-    ]
-    with motion(folder, cameras, 2 * FPS):
-        # Opening so many streams takes Motion a while; each clip's time begins with its own first picture.
-        wait_until(lambda: all(server.sent(f"/{name}") for name in seconds), 60, "Motion has opened all streams")
-        wait_until(
-            lambda: all(len(server.sent(f"/{name}")) >= (length + 6) * FPS for name, length in seconds.items()),
-            max(seconds.values()) + 120,
-            "all clips were played",
-        )
-        events = (folder / "events").read_text()
-    return {
-        name: events_of(events, name, server.sent(f"/{name}"), length) for name, length in seconds.items()
-    }  # fmt: skip
-
-
-def events_of(events: str, name: str, sent: Sequence[SentFrame], seconds: float) -> list[Told]:
-    """Out of the hook's lines `unix seconds, start or end, camera`; times since the clip's first picture."""
-    began_s = sent[0].utc_us_pushed / US
-    found: list[Told] = []
-    started_s: float | None = None
-    for line in events.splitlines():
-        at, what, who = line.split()
-        if who != name:
-            continue
-        at_s = float(at) - began_s
-        if what == "start" and at_s <= seconds:
-            started_s = at_s
-        elif what == "end" and started_s is not None:
-            found.append(Told(started_s, max(started_s, at_s - QUIET_S)))
-            started_s = None
-    if started_s is not None:
-        found.append(Told(started_s, float("inf")))
-    return found
 
 
 DIFFERS, STEADY = 20, 3

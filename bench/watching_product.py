@@ -42,8 +42,10 @@ LATENCY_S = 0.02
 """The network's, in the clip's time."""
 
 
-def camera_of(rules: Rules, url: str = "rtsp://127.0.0.1/scene") -> WatchedCamera:
-    """A camera configured to tell what the scene asks for."""
+def camera_of(
+    rules: Rules, url: str = "rtsp://127.0.0.1/scene", measures: tuple[Measure, ...] | None = None
+) -> WatchedCamera:
+    """A camera configured to tell what the scene asks for; `measures` None: those of the generated street."""
     of_zones = [AlarmNature(kind) for kind in Kind if kind in rules.tells and kind not in (Kind.LINE, Kind.RUNNING)]
     zones = tuple(
         Region(zone.name, zone.polygon, (AlarmNature.MOTION, *of_zones), LOITER_S, REST_S, CROWD_PART)
@@ -62,7 +64,7 @@ def camera_of(rules: Rules, url: str = "rtsp://127.0.0.1/scene") -> WatchedCamer
         lines=lines,
         tampering=tuple(AlarmNature(kind) for kind in sorted(SPOILT)),
         min_area=rules.min_area,
-        measures=MEASURES,
+        measures=MEASURES if measures is None else measures,
     )
 
 
@@ -95,10 +97,14 @@ def _no_source() -> Source:
 
 def alarms_of_clip(path: Path, rules: Rules) -> list[Told]:
     """Times are those of the clip."""
+    return told(*raised(path, camera_of(rules)))
+
+
+def raised(path: Path, camera: WatchedCamera) -> tuple[list[Alarm], int]:
+    """(every message of every alarm on a clip of H.264, when the clip began)"""
     clock, heard = HandClock(), list[Message]()
     began_s, began_us = clock.monotonic(), clock.utc_us()
     numbers = itertools.count()
-    camera = camera_of(rules)
     make = partial(
         Analysis, camera, ZoneInfo("Europe/Kyiv"), "uk", lambda: f"alarm-{next(numbers)}", Tampering(camera.tampering)
     )
@@ -111,7 +117,7 @@ def alarms_of_clip(path: Path, rules: Rules) -> list[Told]:
             clock.move(began_s + at_s + LATENCY_S - clock.monotonic())
             watch.feed.put([packet._replace(arrival_us=clock.utc_us(), arrival_monotonic=clock.monotonic())])
             next(steps)
-    return told([message.alarm for message in heard if isinstance(message, AlarmRaised)], began_us)
+    return [message.alarm for message in heard if isinstance(message, AlarmRaised)], began_us
 
 
 def _opened(path: Path) -> tuple[StreamInfo, Iterator[tuple[float, Packet]]]:

@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
+from pydantic import Field
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -13,6 +16,7 @@ from edge_agent.cli import config_app as agent_config
 from edge_agent.cli import keys_app as agent_keys
 from edge_agent.desk.cli import app as desk_app
 from edge_agent.desk.cli import keys_app as desk_keys
+from edge_agent.toml_file import Section
 from tests.peers.quick import table_of
 
 GROUPS = {
@@ -85,3 +89,25 @@ def test_the_recorder_child_loads_no_picture_library_and_no_broker() -> None:
     shown = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
     loaded = set(shown.stdout.split())
     assert not loaded & {"av", "cv2", "numpy", "boto3", "paho", "tinydb", "jwt", "rich", "typer", "edge_agent.config"}
+
+
+def test_a_model_that_is_built_at_its_first_use_is_whole_for_every_thread() -> None:
+    for _ in range(20):
+
+        class Inner(Section):
+            name: str = Field(pattern="^[a-z]+$")
+
+        class Outer(Section):
+            inner: tuple[Inner, ...]
+            count: int = 3
+
+        assert not Outer.__pydantic_complete__, "it is built when it is used"
+        together = Barrier(8)
+
+        def use(model: type[Outer] = Outer, start: Barrier = together) -> Outer:
+            start.wait(30)
+            return model.model_validate({"inner": ({"name": "a"},)})
+
+        with ThreadPoolExecutor(8) as threads:
+            made = [one.result() for one in [threads.submit(use) for _ in range(8)]]
+        assert {(type(one), one.inner[0].name, one.count) for one in made} == {(Outer, "a", 3)}

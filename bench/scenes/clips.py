@@ -5,7 +5,7 @@ from __future__ import annotations
 import fractions
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import av
@@ -33,16 +33,18 @@ def clip_path(name: str, seed: int) -> Path:
     return CACHE / f"{name.replace(' ', '-').replace(',', '')}-{seed}-{key}.mp4"
 
 
-def encode(pictures: Iterator[Picture], path: Path) -> Path:
-    """An MP4 as the sub-stream of a camera: baseline, 512 kb/s, whole or not there at all."""
+def encode(
+    pictures: Iterable[Picture], path: Path, size: tuple[int, int] = SIZE, bitrate: int = BITRATE
+) -> Path:  # fmt: skip
+    """An MP4 as the sub-stream of a camera: baseline, constant bitrate, whole or not there at all."""
     unfinished = path.with_suffix(f".{os.getpid()}.part.mp4")
     options = {"preset": "superfast", "tune": "zerolatency", "profile": "baseline"}
     options["x264-params"] = f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:sliced-threads=0:threads=1"
     with av.open(str(unfinished), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options=options)
         assert isinstance(stream, VideoStream)
-        stream.width, stream.height = SIZE
-        stream.pix_fmt, stream.bit_rate = "yuv420p", BITRATE
+        stream.width, stream.height = size
+        stream.pix_fmt, stream.bit_rate = "yuv420p", bitrate
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.pts, frame.time_base = number, fractions.Fraction(1, FPS)

@@ -50,7 +50,9 @@ class Outcome:
     best: tuple[str, ...] = ()
     """Alarms whose thing has not been seen better than in this frame: keep it."""
     vanished: tuple[str, ...] = ()
-    """Alarms whose thing is not in this frame but was in the one before: keep that one for their END."""
+    """Alarms whose thing is not in this frame but was in the one before: keep that one for their END, …"""
+    seen: tuple[str, ...] = ()
+    """… unless it is seen again: these are in this frame."""
 
 
 Key = tuple[AlarmNature, str | None]
@@ -166,7 +168,8 @@ class Alarms:
         for alarm in self._open.values():
             _see(alarm, tracks, now.s)
         vanished = tuple(alarm.alarm_id for alarm in self._open.values() if alarm.seen_s == before_s)
-        return Outcome((*self._ended(now), *decisions), tuple(best), vanished)
+        seen = tuple(alarm.alarm_id for alarm in self._open.values() if alarm.seen_s == now.s)
+        return Outcome((*self._ended(now), *decisions), tuple(best), vanished, seen)
 
     def close(self, now: Instant) -> tuple[Decision, ...]:
         """End what is open: the stream is lost, or the process stops.  Nothing is followed any more afterwards."""

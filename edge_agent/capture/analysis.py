@@ -139,6 +139,8 @@ class Analysis:
         outcome = self._alarms.update(now, blobs, troubles)
         if outcome.vanished and self._latest is not None:
             self._keep(outcome.vanished, Moment.END, _frame(*self._latest))
+        for alarm_id in outcome.seen:
+            self._kept.pop((alarm_id, Moment.END), None)
         self._latest = (bgr, now.utc_us)
         if outcome.best or any(decision.alarm.moment for decision in outcome.decisions):
             frame = _frame(bgr, now.utc_us)

@@ -90,7 +90,7 @@ def _new(
 
 @witness_app.command("key")
 def _key(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Print the verifier key for nodes' `[[witness]]` and auditors' `witnesses`."""
+    """Print the verifier key, for the `witness` tables of nodes and the `witnesses` of auditors."""
     print(own_key(load_desk(config)))
 
 

@@ -12,7 +12,7 @@ import pytest
 from bench.scenes.catalogue import scene
 from bench.scenes.labels import Kind
 from bench.watching_hours import most_a_day
-from bench.watching_peers import events_of
+from bench.watching_motion import STILL_S, Case, Heard, events, heard_of, lag_s
 from bench.watching_score import Score, Told
 from edge_agent.clock import US
 from tests.peers.cameras import SentFrame
@@ -63,10 +63,20 @@ def test_a_line_must_be_told_when_it_is_crossed_and_by_its_name() -> None:
         assert score.by_kind[Kind.LINE][2] == named
 
 
-def test_motions_events_are_told_in_the_clips_time() -> None:
-    sent = [SentFrame(number, 1_000 * US + number * US // 10, "", number == 0) for number in range(300)]
-    lines = "1004.5 start s1\n1005.0 start s2\n1010.5 end s1\n1029.5 start s1\n1031 start s1\n"
-    assert events_of(lines, "s1", sent, 30) == [Told(4.5, 6.5), Told(29.5, float("inf"))]
+def test_motions_events_are_told_in_the_clips_time_less_its_lag() -> None:
+    sent = [SentFrame(number, 1_000 * US + number * US // 10, "", number == 0) for number in range(400)]
+    lines = "1004.5 start s1 900\n1005.0 start s2 800\n1010.5 end s1 0\n1029.5 start s1 700\n1031 start s1 600\n"
+    heard = heard_of(lines, "s1", sent)
+    assert events(heard, 30, 0.5) == [Told(4.0, 6.0), Told(29.0, float("inf"))]
+
+
+def test_motions_lag_is_when_it_tells_of_the_mark_and_nothing_else_passes_for_it() -> None:
+    case = Case("s1", Path("clip.mp4"), 30, size=(100, 100))
+    mark_s = 30 + STILL_S
+    mark = Heard(mark_s + 0.4, True, 9_000)
+    assert lag_s([mark], case) == pytest.approx(0.4)
+    assert lag_s([Heard(mark_s + 0.1, True, 300), mark], case) == pytest.approx(0.4)
+    assert lag_s([Heard(mark_s - 2, True, 9_000), Heard(mark_s + 3, False, 9_000)], case) is None
 
 
 def test_no_false_alarm_in_three_days_says_with_confidence_that_there_is_hardly_one_a_day() -> None:

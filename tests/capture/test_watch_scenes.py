@@ -41,14 +41,14 @@ def luma(picture: Bgr) -> Bgr:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def watched_through(pictures: Iterable[Bgr]) -> list[Alarm]:
-    """All alarm messages of a camera that shows these pictures, 5 a second."""
+def watched_through(pictures: Iterable[Bgr], *, lost: bool = False) -> list[Alarm]:
+    """All alarm messages of a camera that shows these pictures, 5 a second, and is lost then or goes on."""
     numbers = itertools.count()
     analysis = Analysis(watched("gate", "rtsp://x/y"), ZoneInfo("Europe/Kyiv"), "uk", lambda: f"id-{next(numbers)}")
     alarms: list[Alarm] = []
     for number, picture in enumerate(pictures):
         alarms += analysis.see(luma(picture), picture.copy, Instant(number * US // FPS, number / FPS))
-    return alarms
+    return alarms + (analysis.close(Instant(3600 * US, 3600.0)) if lost else [])
 
 
 def test_an_alarm_has_pictures_of_its_start_its_best_moment_and_its_end(tmp_path: Path) -> None:
@@ -72,6 +72,22 @@ def test_an_alarm_has_pictures_of_its_start_its_best_moment_and_its_end(tmp_path
     last = [number for number in there if best_overlap(box[Moment.END], scene.truth(number)) > 0.3]
     assert there[0] + FPS < best[0] <= best[-1] < there[-1] - FPS, "in the middle of its way"
     assert last[-1] >= there[-1] - 2, "as it left the picture"
+
+
+def test_an_end_shows_the_last_moment_though_the_thing_was_hidden_before(tmp_path: Path) -> None:
+    scene, empty = StreetScene(SIZE, FPS, 1), EmptyStreet(SIZE, FPS, 1)
+    there = [number for number in range(20 * FPS) if scene.truth(number)]
+    hidden = range(there[0] + 4 * FPS, there[0] + 5 * FPS)
+    last = there[0] + 7 * FPS
+    pictures = [(empty if number in hidden else scene).frame(number) for number in range(last + 1)]
+    [end] = [one for one in watched_through(pictures, lost=True) if one.phase is AlarmPhase.END]
+    shown = np.asarray(opened_jpeg(end.picture or b"", tmp_path), np.int16)[120:240, :, ::-1]
+
+    def difference(number: int) -> float:
+        small = cv2.resize(pictures[number], (480, 270), interpolation=cv2.INTER_AREA)
+        return float(np.mean(np.abs(shown - small[120:240])))
+
+    assert min(range(there[0], last + 1), key=difference) == last
 
 
 @pytest.mark.parametrize("weather", WEATHERS.values(), ids=WEATHERS.keys())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,22 +40,8 @@ def environment(config: Path | None = None) -> dict[str, str]:
     return found if config is None else {**found, "EDGE_DESK_CONFIG": str(config)}
 
 
-def run(*arguments: str, config: Path | None = None, seconds: float = 30) -> Ended:
-    """`edge-desk …` as a person types it, without a terminal."""
-    ended = subprocess.run(
-        command(*arguments),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=environment(config),
-        timeout=seconds,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
-
-
-def _run(*arguments: str, config: Path | None = None, seconds: float = 60) -> Ended:
-    """The same without the start (`tests/peers/quick.py`)."""
+def run(*arguments: str, config: Path | None = None, seconds: float = 60) -> Ended:
+    """`edge-desk …` as a person types it, without a terminal and without the start (`tests/peers/quick.py`)."""
     ended = quick.run("edge-desk", arguments, environment(config), seconds=seconds)
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
@@ -73,7 +58,7 @@ class Worker:
     recipient: str
 
     def desk(self, *arguments: str, seconds: float = 60) -> Ended:
-        return _run(*arguments, config=self.config, seconds=seconds)
+        return run(*arguments, config=self.config, seconds=seconds)
 
 
 def worker(
@@ -87,7 +72,7 @@ def worker(
     secret.write_text(PASSPHRASE + "\n", encoding="utf-8")
     lock = ["--passphrase-file", str(secret)] if locked else ["--no-passphrase"]
     names = ["--surname", "Коваленко", "--name", "Олена", "--patronymic", "Петрівна"]
-    made = _run("keys", "new", str(home / "keys"), "--id", id_, "--role", role, *names, *lock)
+    made = run("keys", "new", str(home / "keys"), "--id", id_, "--role", role, *names, *lock)
     assert made.code == 0, made.err
     lines = [f'person = "{id_}"', 'key_file = "keys/person.key"', 'identity_file = "keys/person.age"']
     lines += [f'site = "{SITE}"', f'language = "{language}"', 'state_dir = "state"', 'timezone = "Europe/Kyiv"']
