@@ -109,6 +109,8 @@ def footage(name: str) -> Footage:
 
 @dataclass(slots=True)
 class FootageScore:
+    rules: bool = True
+    """Whether the watcher knows directions and lines at all."""
     passages: int = 0
     told: int = 0
     alarms: int = 0
@@ -150,7 +152,7 @@ class FootageScore:
             if not any(alarm.start_s <= until_s and alarm.end_s >= from_s for from_s, until_s in spans):
                 self.false_alarms += 1
                 self.notes.append(f"{film.name}: false alarm in {zone} at {alarm.start_s:.1f} s")
-            elif alarm.start_s >= film.scored_from_s:
+            elif alarm.start_s >= film.scored_from_s and self.rules:
                 self._direction(film, zone, alarm, there)
 
     def _direction(self, film: Footage, zone: str, alarm: Told, there: Sequence[Passage]) -> None:
@@ -185,8 +187,7 @@ class FootageScore:
         self.crossings_false += len(left)
         self.notes += [f"{film.name}: told of a crossing to the {side} at {at_s:.1f} s" for at_s, side in left]
 
-    def figures(self, who: str, rules: bool) -> list[Figure]:
-        """`rules`: whether it knows directions and lines at all."""
+    def figures(self, who: str) -> list[Figure]:
         found = [
             _share(f"{who}: footage, people in zones told", self.told, self.passages, 0.97),
             Figure(f"{who}: footage, alarms of movement", self.alarms, ""),
@@ -196,7 +197,7 @@ class FootageScore:
         if self.delays_s:
             worst = round(max(self.delays_s), 1)
             found.append(Figure(f"{who}: footage, told after, slowest", worst, f"s of {len(self.delays_s)}"))
-        if rules:
+        if self.rules:
             found += [
                 _share(f"{who}: footage, directions within 22.5°", self.directions_right, self.directions, 0.95),
                 _share(f"{who}: footage, line crossings told", self.crossings_told, self.crossings, 0.97),

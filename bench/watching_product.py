@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from bench.watching_score import Told
 from edge_agent.capture.analysis import Analysis, Tampering
 from edge_agent.capture.calibration import Measure
 from edge_agent.capture.camera_watch import CameraWatch
+from edge_agent.capture.decoder import Sampler
 from edge_agent.capture.feed import Feed, Rounds
 from edge_agent.capture.regions import Line as CameraLine
 from edge_agent.capture.regions import Region
@@ -152,16 +153,20 @@ def _parameter_sets(avcc: bytes) -> bytes:
     return found
 
 
-def alarms_of_pictures(pictures: Iterable[Picture], fps: float, rules: Rules) -> list[Told]:
-    """The same without H.264: pictures as they are painted, each one looked at."""
+def alarms_of_pictures(picture: Callable[[int], Picture], count: int, fps: float, rules: Rules) -> list[Told]:
+    """The same without H.264: pictures 0 … as they are painted, those that the product's own choice would look at."""
     numbers = itertools.count()
     camera = camera_of(rules)
     make = partial(Analysis, camera, ZoneInfo("Europe/Kyiv"), "uk")
     analysis = make(lambda: f"alarm-{next(numbers)}", Tampering(camera.tampering))
+    sampler = Sampler(camera.fps)
     alarms: list[Alarm] = []
-    for number, picture in enumerate(pictures):
-        luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-        alarms += analysis.see(luma, picture.copy, Instant(round(number * US / fps), number / fps))
+    for number in range(count):
+        now = Instant(round(number * US / fps), number / fps)
+        if sampler.wants(now.s, analysis.idle):
+            painted = picture(number)
+            luma = np.asarray(cv2.cvtColor(painted, cv2.COLOR_BGR2GRAY), np.uint8)
+            alarms += analysis.see(luma, painted.copy, now)
     return told(alarms, 0)
 
 

@@ -73,7 +73,7 @@ def test_somebody_moves_in_a_zone_while_it_is_labelled_and_nobody_while_it_is_no
 ) -> None:  # fmt: skip
     for passage in film.passages:
         during = movement[passage.zone][round(passage.from_s * FPS) : round(passage.until_s * FPS)]
-        assert max(during) > 0.01, passage
+        assert max(during) > 0.05, passage
     for zone in film.zones:
         spans = [(one.from_s - BESIDE_S, one.until_s + BESIDE_S) for one in film.passages if one.zone == zone.name]
         quiet = [
@@ -82,7 +82,7 @@ def test_somebody_moves_in_a_zone_while_it_is_labelled_and_nobody_while_it_is_no
             if not any(since_s <= number / FPS <= until_s for since_s, until_s in spans)
         ]
         assert len(quiet) > 20 * FPS
-        assert np.quantile(quiet, 0.98) < 0.004, zone.name
+        assert max(quiet) < 0.01, zone.name
 
 
 def test_an_alarm_tells_of_all_who_come_while_it_goes_on_and_is_false_when_nobody_was_near(film: Footage) -> None:

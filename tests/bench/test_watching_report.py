@@ -68,6 +68,9 @@ def test_motions_events_are_told_in_the_clips_time_less_its_lag() -> None:
     lines = "1004.5 start s1 900\n1005.0 start s2 800\n1010.5 end s1 0\n1029.5 start s1 700\n1031 start s1 600\n"
     heard = heard_of(lines, "s1", sent)
     assert events(heard, 30, 0.5) == [Told(4.0, 6.0), Told(29.0, float("inf"))]
+    early = [Heard(0.3, True, 90_000), Heard(7.0, False, 0), Heard(9.0, True, 900), Heard(20.0, False, 0)]
+    assert events(early, 30, 0.5) == [Told(8.5, 15.5)]
+    assert events([early[0], Heard(12.0, False, 0)], 30, 0.5) == [Told(4.0, 7.5)]
 
 
 def test_motions_lag_is_when_it_tells_of_the_mark_and_nothing_else_passes_for_it() -> None:
@@ -76,7 +79,7 @@ def test_motions_lag_is_when_it_tells_of_the_mark_and_nothing_else_passes_for_it
     mark = Heard(mark_s + 0.4, True, 9_000)
     assert lag_s([mark], case) == pytest.approx(0.4)
     assert lag_s([Heard(mark_s + 0.1, True, 300), mark], case) == pytest.approx(0.4)
-    assert lag_s([Heard(mark_s - 2, True, 9_000), Heard(mark_s + 3, False, 9_000)], case) is None
+    assert lag_s([Heard(mark_s - 4, True, 9_000), Heard(mark_s + 3, False, 9_000)], case) is None
 
 
 def test_no_false_alarm_in_three_days_says_with_confidence_that_there_is_hardly_one_a_day() -> None:
