@@ -178,6 +178,9 @@ ZoneNature = Literal[
 Tampering = Literal["covered", "blinded", "defocused", "turned", "frozen"]
 
 
+DetectedKind = Literal["person", "vehicle", "animal"]
+
+
 class Zone(Section):
     """A part of the picture that matters, as a polygon in parts of its width and height."""
 
@@ -188,6 +191,9 @@ class Zone(Section):
     loiter_s: float = Field(60, ge=5, le=3600, description="who stays so long loiters")
     object_s: float = Field(20, ge=5, le=240, description="what stands or is missing for so long was left or taken")
     crowd_part: float = Field(0.3, gt=0, le=1, description="a crowd covers this part of the zone")
+    only: tuple[DetectedKind, ...] = Field(
+        (), description="only what the detector calls so is told; crowds and objects in any case"
+    )
 
 
 class Line(Section):
@@ -384,6 +390,38 @@ class Trust(Section):
     )
 
 
+Classes = tuple[Annotated[int, Field(ge=0, lt=100_000)], ...]
+Side = Annotated[int, Field(ge=32, le=2048)]
+
+
+class DetectorEntry(Section):
+    """A model that the city supplies, which names the things of alarms (`docs/watching.md`, «A detector»)."""
+
+    model: str = Field(min_length=1, description="an ONNX file; none comes with the product")
+    size: tuple[Side, Side] = Field((640, 640), description="[width, height] of what the model is given")
+    threshold: float = Field(0.5, gt=0, lt=1, description="how sure it must be")
+    layout: Literal["yolov8", "yolov5", "boxes", "ssd"] | None = Field(
+        None, description="how its output is to be read; told by its shape when not given"
+    )
+    pixels: Literal["0..1", "0..255", "-1..1"] = Field("0..1", description="the range of pixels it was trained with")
+    rgb: bool = Field(True, description="false: it wants blue first")
+    person: Classes = Field((0,), description="its class numbers of people (these are COCO's, counted from 0)")
+    vehicle: Classes = (1, 2, 3, 5, 6, 7)
+    animal: Classes = (14, 15, 16, 17, 18, 19, 20, 21, 22, 23)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DetectorEntry:
+        numbers = self.person + self.vehicle + self.animal
+        if not numbers:
+            raise ValueError("person, vehicle, animal: at least one class number")
+        if len(numbers) != len(set(numbers)):
+            raise ValueError("person, vehicle, animal: each class number in one of them, once")
+        return self
+
+    def resolved(self, folder: Path) -> DetectorEntry:
+        return self.model_copy(update={"model": resolve_path(self.model, folder)})
+
+
 class Config(Section):
     """The whole file."""
 
@@ -406,6 +444,7 @@ class Config(Section):
     witness: tuple[WitnessEntry, ...] = Field((), max_length=MAX_WITNESSES)
     alarm: AlarmSection = AlarmSection()
     mode: tuple[ModeEntry, ...] = Field((), max_length=64)
+    detector: DetectorEntry | None = Field(None, description="names the things of alarms; off when not given")
     programme: ProgrammeEntry = Field(ProgrammeEntry(), description="which mode there is when")
 
     @property
@@ -467,7 +506,11 @@ class Config(Section):
 
 def load(path: Path) -> Config:
     """Read and check a configuration, the files it names included; ConfigFileError lists all that is wrong."""
-    return load_toml(Config, path, _resolved, lambda config: [*_too_long(config), *_nested(config), *_of_modes(config)])
+    return load_toml(Config, path, _resolved, _mistakes)
+
+
+def _mistakes(config: Config) -> list[Mistake]:
+    return [*_too_long(config), *_nested(config), *_unnamed(config), *_of_modes(config)]
 
 
 def schema() -> dict[str, Any]:
@@ -486,6 +529,7 @@ def _resolved(config: Config, folder: Path) -> Config:
             **top,
             "archive": config.archive.resolved(folder),
             "disk": tuple(disk.resolved(folder) for disk in config.disk),
+            "detector": config.detector.resolved(folder) if config.detector else None,
             "mqtt": config.mqtt.resolved(folder) if config.mqtt else None,
             "camera": tuple(camera.resolved(folder) for camera in config.camera),
             "target": tuple(target.resolved(folder) for target in config.target),
@@ -506,6 +550,16 @@ def _programmes(config: Config) -> dict[CameraId, ProgrammeEntry | None]:
 def _of_modes(config: Config) -> Iterator[Mistake]:
     zones = {camera.camera_id: [zone.id for zone in camera.watch.zone] for camera in config.camera}
     return mistakes_of(config.mode, config.programme, _programmes(config), zones)
+
+
+def _unnamed(config: Config) -> Iterator[Mistake]:
+    """Zones that want a kind that nothing can tell."""
+    for number, camera in enumerate(config.camera, 1):
+        for zone in camera.watch.zone:
+            for kind in zone.only:
+                if config.detector is None or not getattr(config.detector, kind):
+                    place = f"camera {number} ({camera.id}).watch.zone {zone.id}.only"
+                    yield Mistake(place, f'"{kind}"', "a kind that a [detector] of this node tells")
 
 
 def _nested(config: Config) -> list[Mistake]:

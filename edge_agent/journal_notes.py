@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from edge_agent.config import Config
 from edge_agent.model import CameraId, Gap
@@ -14,9 +16,16 @@ from edge_agent.trust.journal import JournalEntry, JournalKind, Outcome
 
 
 def configuration_hash(config: Config) -> str:
-    """SHA-256 of what a configuration says; comments, blanks and order make no difference.  It holds no secret."""
+    """SHA-256 of what a configuration says; comments, blanks and order make no difference.  It holds no secret.
+
+    A detector's model is a part of it: another file under the same name makes another configuration.
+    """
     said = json.dumps(config.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256(said.encode("utf-8", "surrogatepass"))
+    if config.detector is not None:
+        with contextlib.suppress(OSError), Path(config.detector.model).open("rb") as model:
+            digest.update(hashlib.file_digest(model, "sha256").digest())
+    return digest.hexdigest()
 
 
 def start_entries(before: JournalEntry | None, version: str, configuration: str) -> list[JournalEntry]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from edge_agent.capture.calibration import Measure
 from edge_agent.capture.regions import Line, Region
-from edge_agent.capture.watch_job import WatchedCamera
+from edge_agent.capture.watch_job import DetectorJob, WatchedCamera
 from edge_agent.capture.zone_check import Shape
-from edge_agent.config import Camera
-from edge_agent.model import AlarmNature, Side
+from edge_agent.config import Camera, DetectorEntry
+from edge_agent.model import AlarmNature, Kind, Side
 
 
 def watched(camera: Camera, password: str | None = None) -> WatchedCamera:
@@ -31,6 +31,7 @@ def watched(camera: Camera, password: str | None = None) -> WatchedCamera:
                 zone.loiter_s,
                 zone.object_s,
                 zone.crowd_part,
+                tuple(map(Kind, zone.only)),
             )
             for zone in watch.zone
         ),
@@ -41,6 +42,12 @@ def watched(camera: Camera, password: str | None = None) -> WatchedCamera:
         view_deg=watch.view_deg,
         measures=tuple(Measure(one.start, one.end, one.metres) for one in watch.measure),
     )
+
+
+def detecting(entry: DetectorEntry) -> DetectorJob:
+    """The city's model."""
+    kinds = ((Kind.PERSON, entry.person), (Kind.VEHICLE, entry.vehicle), (Kind.ANIMAL, entry.animal))
+    return DetectorJob(entry.model, kinds, entry.size, entry.threshold, entry.layout, entry.pixels, entry.rgb)
 
 
 def shapes(camera: Camera) -> list[Shape]:

@@ -18,7 +18,7 @@ from edge_agent.toml_file import read_secret
 from edge_agent.trust.age import Identity
 from edge_agent.uplink.exporter import EXPORTER_JOB, ExporterJob
 from edge_agent.uplink.exports import Release
-from edge_agent.watch_plan import watched
+from edge_agent.watch_plan import detecting, watched
 from edge_agent.when import from_us
 
 _log = logging.getLogger(__name__)
@@ -154,6 +154,7 @@ class Workers:
             cameras=tuple(watched(c, self._passwords.get(c.id)) for c in self._config.camera if c.watch.enabled),
             timezone=self._config.timezone,
             language=self._config.language,
+            detector=detecting(self._config.detector) if self._config.detector else None,
         )
         return self._child(WATCHER, "edge_agent.capture.watcher", WATCHER_JOB.encode(job))
 

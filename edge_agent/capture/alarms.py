@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.capture.calibration import View, movement
+from edge_agent.capture.naming import Names
 from edge_agent.capture.natures import Happening, Natures
 from edge_agent.capture.regions import Line, Point, Region
 from edge_agent.capture.tracks import Blob, Instant, Track, Tracker
@@ -112,6 +113,8 @@ class Alarms:
     view: View
     new_id: Callable[[], str]
     lines: Sequence[Line] = ()
+    names: Names | None = None
+    """What things are called by the city's detector, where there is one."""
     moving: bool = field(init=False, default=False)
     """Whether something moved in the last picture."""
     _tracker: Tracker = field(init=False)
@@ -155,6 +158,8 @@ class Alarms:
         happenings = self._natures.update(now.s, tracks, moving)
         held = self._natures.held(tracks, now.s)
         self._following = [track.box for track in dict.fromkeys([*moving, *held])]
+        if self.names:
+            happenings = self.names.gate(now.s, happenings, tracks, moving)
         happenings += [Happening(nature) for nature in sorted(troubles)]
         decisions: list[Decision] = []
         best: list[str] = []
@@ -228,7 +233,8 @@ class Alarms:
             return
         alarm.measured_s = now.s
         found = movement(main, self.view)
-        alarm.kind = found.kind or (alarm.kind if same else None)
+        named = self.names.kind(main.number) if self.names else None
+        alarm.kind = named or found.kind or (alarm.kind if same else None)
         if found.way >= DIRECTION_WAY:
             alarm.direction_deg, alarm.bearing_deg = _degrees(found.direction_deg), _degrees(found.bearing_deg)
             alarm.approach, alarm.pace = found.approach, found.pace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from edge_agent.capture.alarms import Alarms, Decision
 from edge_agent.capture.calibration import Ground, View
+from edge_agent.capture.detector import Detector, DetectorError
 from edge_agent.capture.frozen import Keyframes
 from edge_agent.capture.look import Looker
 from edge_agent.capture.motion import MotionDetector, reduced, render
+from edge_agent.capture.naming import Names
 from edge_agent.capture.tamper import LOOK_S, TamperWatch
 from edge_agent.capture.tracks import Blob, Instant, Track
 from edge_agent.capture.watch_job import WatchedCamera
@@ -100,12 +103,15 @@ class Analysis:
         language: Literal["uk", "en"],
         new_id: Callable[[], str],
         tampering: Tampering | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self._camera = camera
         self._caption = Caption(camera.id, timezone, language)
         self._new_id = new_id
         self._tampering = tampering or Tampering(camera.tampering)
         self._tampering.reconnected()
+        self._detects = detector
+        self._names: Names | None = None
         self._detector: MotionDetector | None = None
         self._alarms: Alarms | None = None
         self._blobs: list[Blob] = []
@@ -128,7 +134,10 @@ class Analysis:
             outlines = any(_OBJECTS & set(zone.natures) for zone in self._camera.regions)
             self._detector = MotionDetector(size, self._camera.min_area, outlines=outlines)
             view = _view(self._camera, size[0] / size[1])
-            self._alarms = Alarms(self._camera.id, self._camera.regions, view, self._new_id, self._camera.lines)
+            self._names = _names(self._camera) if self._detects else None
+            self._alarms = Alarms(
+                self._camera.id, self._camera.regions, view, self._new_id, self._camera.lines, self._names
+            )
             self._before_s = now.s
         elapsed_s = max(0.0, now.s - self._before_s)
         self._before_s = now.s
@@ -147,6 +156,8 @@ class Analysis:
             self._keep(outcome.best, Moment.BEST, frame)
         else:
             frame = None
+        if not outcome.decisions:  # what there is to tell doesn't wait for the detector
+            self._name(bgr, now)
         alarms = ended + [self._finished(decision, frame) for decision in outcome.decisions]
         if not self._alarms.open_ids:
             self._latest = None
@@ -185,6 +196,20 @@ class Analysis:
         self._latest = None
         return [self._finished(decision, frame) for decision in decisions]
 
+    def _name(self, bgr: Callable[[], Bgr], now: Instant) -> None:
+        """Ask the detector for the kind of one thing, when that is due."""
+        track = self._names.wanted(now.s) if self._names else None
+        if track is None or self._names is None or self._detects is None or self._detects.busy:
+            return
+        began_s = time.thread_time()
+        try:
+            kind = self._detects.kind(bgr(), track.box)
+        except DetectorError as error:
+            _log.error("camera %s: the detector fails, alarms are told without it: %s", self._camera.id, error)
+            self._names.broken = True
+            return
+        self._names.found(track.number, kind, now.s, time.thread_time() - began_s)
+
     def _keep(self, alarm_ids: Iterable[str], moment: Moment, frame: _Frame) -> None:
         self._kept |= {(alarm_id, moment): frame for alarm_id in alarm_ids}
 
@@ -211,6 +236,10 @@ class _Frame:
 
 def _frame(bgr: Callable[[], Bgr], utc_us: int) -> _Frame:
     return _Frame(reduced(bgr()), utc_us)
+
+
+def _names(camera: WatchedCamera) -> Names:
+    return Names({zone.zone: frozenset(zone.only) for zone in camera.regions if zone.zone and zone.only})
 
 
 def _view(camera: WatchedCamera, aspect: float) -> View:

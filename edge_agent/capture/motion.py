@@ -426,7 +426,9 @@ def reduced(picture: Bgr) -> Bgr:
     if width <= PICTURE_WIDTH:
         return picture
     size = (PICTURE_WIDTH, max(1, round(height * PICTURE_WIDTH / width)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # within half the width bilinear is as good as the mean of areas, at a tenth of its cost
+    how = cv2.INTER_LINEAR if width <= 2 * PICTURE_WIDTH else cv2.INTER_AREA
+    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
 
 
 def _compressed(picture: Bgr) -> bytes:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_agent.model import AlarmNature, Box, Side
+from edge_agent.model import AlarmNature, Box, Kind, Side
 
 Point = tuple[float, float]
 OVERLAP = 0.5
@@ -30,6 +30,8 @@ class Region:
     """What stands, or is missing, for so long was left, or taken."""
     crowd_part: float = 0.3
     """A crowd covers this part of the zone."""
+    only: tuple[Kind, ...] = ()
+    """Only what the city's detector calls so is told; all when empty."""
 
     def holds(self, box: Box) -> bool:
         foot = (box.x + box.width / 2, min(box.y + box.height, 0.999))

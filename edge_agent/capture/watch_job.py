@@ -12,7 +12,7 @@ from edge_agent.capture.calibration import Measure
 from edge_agent.capture.job import CameraJob
 from edge_agent.capture.regions import PICTURE, Line, Region
 from edge_agent.jobs import JobForm
-from edge_agent.model import AlarmNature, CameraId
+from edge_agent.model import AlarmNature, CameraId, Kind
 
 
 def _zone_name(name: str) -> str:
@@ -64,6 +64,26 @@ class WatchedCamera:
         return CameraJob(self.id, self.url, self.username, self.password, basic=self.basic, ca_file=self.ca_file)
 
 
+DetectorLayout = Literal["yolov8", "yolov5", "boxes", "ssd"]
+Pixels = Literal["0..1", "0..255", "-1..1"]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorJob:
+    """The city's model: what to load, and how to read what it says (`capture/detector.py`)."""
+
+    model: str
+    kinds: tuple[tuple[Kind, tuple[int, ...]], ...]
+    """Class numbers as the model gives them."""
+    size: tuple[Annotated[int, Field(ge=32, le=2048)], Annotated[int, Field(ge=32, le=2048)]] = (640, 640)
+    """(width, height) of what it is given."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    layout: DetectorLayout | None = None
+    """None: told by the shape of what comes out."""
+    pixels: Pixels = "0..1"
+    rgb: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class WatcherJob:
     cameras: tuple[WatchedCamera, ...]
@@ -71,6 +91,7 @@ class WatcherJob:
     """Of the time that is drawn into pictures."""
     language: Literal["uk", "en"] = "uk"
     """How that date is written."""
+    detector: DetectorJob | None = None
 
 
 WATCHER_JOB = JobForm(WatcherJob, "watcher")

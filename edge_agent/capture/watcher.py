@@ -9,13 +9,17 @@ import os
 import threading
 import uuid
 from functools import partial
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from edge_agent.capture.watch_job import WATCHER_JOB, WatcherJob
+from edge_agent.capture.watch_job import WATCHER_JOB, DetectorJob, WatcherJob
 from edge_agent.capture.worker import CameraWorker
 from edge_agent.child import Outlet, run_child
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.messages import Progress
+
+if TYPE_CHECKING:
+    from edge_agent.capture.detector import Detector
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     from edge_agent.capture.sources import make_source
 
     zone = ZoneInfo(job.timezone)
+    detector = _detector(job.detector) if job.detector else None
     rounds = Rounds(clock, stop, ROUND_S, lambda: None)
     cameras = [
         CameraWatch(
@@ -46,7 +51,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
             clock,
             rounds,
             partial(make_source, camera.stream, clock),
-            partial(Analysis, camera, zone, job.language, _new_id, Tampering(camera.tampering)),
+            partial(Analysis, camera, zone, job.language, _new_id, Tampering(camera.tampering), detector),
             outlet.send,
         )
         for camera in job.cameras
@@ -80,6 +85,17 @@ def _drive(camera: CameraWorker, clock: Clock, stop: threading.Event) -> None:
         for pause_s in steps:
             if clock.wait(stop, pause_s):
                 return
+
+
+def _detector(job: DetectorJob) -> Detector | None:
+    """The city's model; without it alarms are told all the same."""
+    from edge_agent.capture.detector import Detector, DetectorError
+
+    try:
+        return Detector(job)
+    except DetectorError as error:
+        _log.error("the detector can't be used, alarms are told without it: %s", error)
+        return None
 
 
 def _new_id() -> str:

@@ -36,8 +36,8 @@ def told(
     return [decision.alarm for decision in decisions]
 
 
-def zone(*natures: AlarmNature, **more: float) -> Region:
-    return Region("gate", MIDDLE, natures, **more)
+def zone(*natures: AlarmNature, loiter_s: float = 60.0, object_s: float = 20.0, crowd_part: float = 0.3) -> Region:
+    return Region("gate", MIDDLE, natures, loiter_s, object_s, crowd_part)
 
 
 def way(*places: tuple[float, float], step: float = 0.02, size: tuple[float, float] = (0.04, 0.2)) -> list[Box]:
