@@ -1,6 +1,7 @@
 """Fixtures of the real peers, for every test; hypothesis measures nothing, for the machine may be busy."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -13,3 +14,5 @@ settings.load_profile("edge-agent")
 
 # The tests start many processes: what they import is compiled once, even where the environment forbids to keep it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A shell's background job ignores Ctrl-C, and all that it starts would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
