@@ -9,8 +9,8 @@ from edge_agent.capture.fmp4 import Run, Sample, TrackFormat, fragment
 from edge_agent.capture.source import VIDEO
 from edge_agent.clock import US
 
-FRAGMENT_S = 0.6
-"""With a round of reading (0.4 s) before it, a kill costs a second."""
+FRAGMENT_S = 0.8
+"""With a round of reading (0.2 s) before it, a kill costs a second."""
 KEYFRAME_S = 0.5
 """A keyframe begins a fragment of its own, so that reading can begin there, unless they come too thick."""
 

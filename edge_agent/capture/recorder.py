@@ -28,7 +28,7 @@ STATS_EVERY = 5
 """In beats of PROGRESS_S."""
 TRIM_EVERY = 20
 """In beats."""
-ROUND_S = 0.4
+ROUND_S = 0.2
 """Between two rounds of reading: how late a picture is known here, and what a kill costs beside the open fragment."""
 CLOSE_S = 3.5
 """Closing a file is quick unless the disk hangs; then what is not closed is recovered as torn."""

@@ -21,9 +21,9 @@ from tests.peers.mosquitto import Mosquitto
 
 FLUSH_S = 1
 CHUNK_BYTES = 64 << 10
-FRAGMENT_S = 0.8
-IN_FLIGHT_S = 0.9
-"""Packets not yet written (0.4 s), and what a busy machine adds."""
+FRAGMENT_S = 1.0
+IN_FLIGHT_S = 0.7
+"""Packets not yet written (0.2 s), and what a busy machine adds."""
 
 
 def node_on(
