@@ -41,7 +41,6 @@ SEND_S = 5.0
 OPEN_BYTES = 32 << 20
 """More than the best of cameras sends in OPEN_S."""
 READ_BYTES = 256 << 10
-"""From 128 kB on the C library asks the kernel for new memory at each read, which costs five times the read."""
 POLL_BYTES = 4 << 20
 """Taken at once of a camera that sends without end, lest the others wait."""
 GATHER_S = 0.1
