@@ -504,9 +504,9 @@ class Config(Section):
         return next((target for target in self.target if target.name == name), None)
 
 
-def load(path: Path) -> Config:
-    """Read and check a configuration, the files it names included; ConfigFileError lists all that is wrong."""
-    return load_toml(Config, path, _resolved, _mistakes)
+def load(path: Path, *, files: bool = True) -> Config:
+    """Read and check a configuration, and whether the files it names are there; ConfigFileError lists all mistakes."""
+    return load_toml(Config, path, _resolved, _mistakes, files=files)
 
 
 def _mistakes(config: Config) -> list[Mistake]:

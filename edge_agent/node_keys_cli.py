@@ -20,7 +20,7 @@ def make(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
 
     A key that is there stays as it is.  The request for the broker's certificate is written beside the TLS key.
     """
-    node = load(config)
+    node = load(config, files=False)  # the TLS key that it names is made here, its certificate comes later
     node_signing_key(node.data_dir)
     node_identities(node, SystemClock())
     request = signing_request(tls_key(_tls_path(node)), f"edge-{node.site}-{node.node}")
@@ -30,7 +30,7 @@ def make(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
 
 def show(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Print the public halves."""
-    _tell(load(config), as_json)
+    _tell(load(config, files=False), as_json)
 
 
 def _tell(node: Config, as_json: bool) -> None:

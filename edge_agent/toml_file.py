@@ -74,17 +74,20 @@ def load_toml(
     path: Path,
     resolved: Callable[[M, Path], M],
     more: Callable[[M], Iterable[Mistake]] = lambda _: (),
+    *,
+    files: bool = True,
 ) -> M:
     """Any TOML file of the product as its `model`; ConfigFileError lists all that is wrong with it.
 
-    `resolved` makes the model's paths absolute, `more` finds what only the whole shows.
+    `resolved` makes the model's paths absolute, `more` finds what only the whole shows; without `files` those that it
+    names need not be there yet.
     """
     raw = _frozen(_read_toml(path))
     folder = path.resolve().parent
     mistakes = _doubles(raw)
     parsed: M | None = None
     try:
-        mistakes += _missing_files(raw, raw, (), folder)
+        mistakes += _missing_files(raw, raw, (), folder) if files else []
         parsed = resolved(model.model_validate(raw), folder)
         mistakes += more(parsed)
     except ValidationError as error:

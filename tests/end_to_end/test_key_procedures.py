@@ -6,6 +6,7 @@ The node's age key while it is still there is rotated in `test_keys.py`.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from edge_agent.trust.policy import Role
 from tests.desk.world import worker
 from tests.end_to_end.test_keys import key_of, opens
 from tests.end_to_end.test_roster import City
-from tests.peers.agent import RunningAgent, TestPerson
+from tests.peers.agent import NODE, SITE, Dispatcher, RunningAgent, TestPerson
 from tests.peers.cameras import CameraServer
+from tests.peers.mosquitto import Mosquitto
 from tests.peers.support import wait_until
 from tests.trust.rfc6962 import tree_head
 
@@ -55,6 +57,51 @@ def test_a_nodes_signing_key_is_replaced_and_the_old_checkpoints_still_prove_the
     old = ["--journal", str(copy), "--key", str(old_key), "--checkpoint", str(remembered)]
     verdict = json.loads(agent.cli("journal", "verify", *old, "--json").stdout)
     assert "grown" in {one["verdict"] for one in verdict["checkpoints"]}
+
+
+def test_a_changed_tls_key_lets_the_node_in_and_the_revoked_certificate_nobody(tmp_path: Path) -> None:
+    # the broker knows a node by the name its certificate is made out to, and nothing else
+    acl = [f"user edge-{SITE}-{NODE}", f"topic readwrite edge/{SITE}/{NODE}/#", "user dispatcher", "topic read edge/#"]
+    with Mosquitto(tmp_path, acl=acl) as broker:
+        agent = RunningAgent(tmp_path, AWAY, broker=broker)
+        keys, cert = agent.data / "keys", tmp_path / "node.pem"
+        text = agent.config.read_text()
+        for option, path in (("cert_file", cert), ("key_file", keys / "tls.key")):
+            text = re.sub(rf'(?m)^{option} = ".*"$', f'{option} = "{path}"', text)
+        agent.config.write_text(text)
+
+        def made_and_signed() -> str:
+            made = agent.cli("keys", "make", "--json")
+            assert made.returncode == 0, made.stderr
+            told = json.loads(made.stdout)
+            cert.write_bytes(broker.authority.sign(Path(told["tls_request"]).read_bytes()))
+            return str(told["tls_sha256"])
+
+        def runs_and_is_heard() -> None:
+            agent.start()
+            with Dispatcher(broker) as centre:
+                wait_until(lambda: (told := centre.status()) is not None and told.state == "online", 60, "it is online")
+            assert agent.stop() == 0
+
+        first = made_and_signed()
+        runs_and_is_heard()
+        aside = tmp_path / "aside"
+        aside.mkdir()
+        shutil.move(keys / "tls.key", aside)
+        old_cert = shutil.copy(cert, aside)
+        assert made_and_signed() != first
+        broker.authority.revoke(Path(old_cert).read_bytes())
+        broker.stop()
+        broker.restart()
+        runs_and_is_heard()
+
+        # whoever has the old key and its certificate
+        shutil.copy(aside / "tls.key", keys)
+        shutil.copy(old_cert, cert)
+        agent.start()
+        wait_until(lambda: "the broker refuses this client's certificate" in agent.log(), 60, "it is not let in")
+        assert "CERTIFICATE_REVOKED" in agent.log()
+        assert agent.stop() == 0
 
 
 def test_a_lost_age_key_is_replaced_on_purpose_and_the_citys_key_gives_the_old_recordings_back(

@@ -49,8 +49,10 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .sign(self._key, hashes.SHA256())
         )
-        self.ca_file = str(folder / "ca.pem")
+        self.ca_file, self.crl_file = str(folder / "ca.pem"), str(folder / "crl.pem")
         Path(self.ca_file).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self._revoked: list[x509.RevokedCertificate] = []
+        self._write_revoked()
 
     def issue(self, name: str, *, hosts: Sequence[str] = ("localhost", "127.0.0.1")) -> Certificate:
         """A certificate for `name`, good for a client and for a server called one of `hosts`."""
@@ -71,6 +73,34 @@ class Authority:
             )
         )
         return Certificate(str(cert_path), str(key_path))
+
+    def sign(self, request_pem: bytes) -> bytes:
+        """The PEM certificate for a client's request, with the name and the usage that it asks for."""
+        request = x509.load_pem_x509_csr(request_pem)
+        assert request.is_signature_valid
+        public = request.public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        usage = request.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+        certificate = (
+            _builder(request.subject, self._name, public)
+            .add_extension(usage.value, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+    def revoke(self, certificate_pem: bytes) -> None:
+        """Put it on the list; a broker knows after it was restarted."""
+        serial = x509.load_pem_x509_certificate(certificate_pem).serial_number
+        now = datetime.datetime.now(datetime.UTC)
+        self._revoked.append(x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build())
+        self._write_revoked()
+
+    def _write_revoked(self) -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        until = now + datetime.timedelta(days=2)
+        builder = x509.CertificateRevocationListBuilder(self._name, now, until, revoked_certificates=self._revoked)
+        revoked = builder.sign(self._key, hashes.SHA256())
+        Path(self.crl_file).write_bytes(revoked.public_bytes(serialization.Encoding.PEM))
 
 
 class Mosquitto:
@@ -171,6 +201,7 @@ class Mosquitto:
         lines += [
             f"listener {self.tls_port} 127.0.0.1",
             f"cafile {self.authority.ca_file}",
+            f"crlfile {self.authority.crl_file}",
             f"certfile {self._server.cert_file}",
             f"keyfile {self._server.key_file}",
             "require_certificate true",
