@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from edge_agent.capture.analysis import Analysis
 from edge_agent.capture.attention import Attention
 from edge_agent.capture.decoder import Decoder, Picture, Sampler, fresh
-from edge_agent.capture.feed import Feed, Rounds
+from edge_agent.capture.feed import Adopter, Feed
 from edge_agent.capture.source import VIDEO, CameraFailed, Packet, Source, StreamInfo
 from edge_agent.capture.thrift import Thrift
 from edge_agent.capture.tracks import Instant
@@ -35,8 +35,10 @@ LAG_S = 1.5
 """Pictures older than this are stale: whole groups of pictures are skipped to catch up."""
 HELD_S = 1.2
 """Of the pictures that were not decoded at first, those of so long are looked at when something stirs."""
-WAIT_S = 0.5
-"""Longer than a round of reading, which would otherwise wake twice."""
+ROUND_S = 0.2
+"""Between two turns of a camera: how late a picture is known here, …"""
+IDLE_ROUND_S = 0.4
+"""… and while nothing stirs."""
 REPORT_S = 30.0
 STATS_S = 5.0
 """The agent is told so often how much was watched (`edge_agent/vigil.py`)."""
@@ -61,7 +63,7 @@ class CameraWatch(CameraWorker):
         self,
         camera: WatchedCamera,
         clock: Clock,
-        rounds: Rounds,
+        rounds: Adopter,
         make_source: Callable[[], Source],
         make_analysis: Callable[[], Analysis],
         tell: Callable[[Message], None],
@@ -97,8 +99,8 @@ class CameraWatch(CameraWorker):
         errors = 0
         self._attention, self._pictured = Attention(pictured_at, pictured_at), False
         while True:
-            yield 0.0
-            batch = feed.take(WAIT_S)
+            yield IDLE_ROUND_S if analysis.idle else ROUND_S
+            batch = feed.take(0.0)
             now_s = self.beat = self._clock.monotonic()
             self._attention.turn(now_s)
             stall.check(feed)

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from edge_agent.capture.source import VIDEO, CameraFailed, Packet, PolledSource, Source, StreamInfo
 from edge_agent.clock import Clock
@@ -96,7 +97,7 @@ class Feed:
         Raises what the reader failed with once all that came before is taken.
         """
         with self._changed:
-            if not self._packets and self._failure is None:
+            if seconds > 0 and not self._packets and self._failure is None:
                 self._changed.wait(seconds)
             if not self._packets and self._failure is not None:
                 raise self._failure
@@ -117,10 +118,18 @@ class Feed:
         return self._abandoned
 
 
+class Adopter(Protocol):
+    """Who reads sources that are open and can be polled."""
+
+    def add(self, name: str, source: PolledSource, feed: Feed) -> None:
+        """From any thread."""
+        ...
+
+
 class Reader(threading.Thread):
     """Opens one connection, and then owns it for its life, or gives it to `rounds` where its source can be polled."""
 
-    def __init__(self, name: str, make: Callable[[], Source], feed: Feed, rounds: Rounds) -> None:
+    def __init__(self, name: str, make: Callable[[], Source], feed: Feed, rounds: Adopter) -> None:
         super().__init__(name=f"read-{name}", daemon=True)
         self._make = make
         self._feed = feed

@@ -3,7 +3,6 @@ output (`edge_agent.child`, `docs/watching.md`)."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from edge_agent.capture.watch_job import WATCHER_JOB, DetectorJob, WatcherJob
-from edge_agent.capture.worker import CameraWorker
 from edge_agent.child import Outlet, run_child
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.messages import Progress
@@ -27,8 +25,6 @@ PROGRESS_S = 1.0
 HANG_S = 30.0
 """A camera's thread that has not moved for so long is stuck in a decoder: the agent must start the process anew."""
 CLOSE_S = 3.0
-ROUND_S = 0.2
-"""Between two rounds of reading: how late a picture is known here."""
 NICENESS = 5
 """Recording comes first."""
 
@@ -39,52 +35,43 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     # and the process would die of it instead of ending its alarms.
     from edge_agent.capture.analysis import Analysis, Tampering
     from edge_agent.capture.camera_watch import CameraWatch
-    from edge_agent.capture.feed import Rounds
     from edge_agent.capture.sources import make_source
+    from edge_agent.capture.turns import Turn, Turns
 
     zone = ZoneInfo(job.timezone)
     detector = _detector(job.detector) if job.detector else None
-    rounds = Rounds(clock, stop, ROUND_S, lambda: None)
+    turns = [Turn(camera.id, clock) for camera in job.cameras]
     cameras = [
         CameraWatch(
             camera,
             clock,
-            rounds,
+            turn,
             partial(make_source, camera.stream, clock),
             partial(Analysis, camera, zone, job.language, _new_id, Tampering(camera.tampering), detector),
             outlet.send,
         )
-        for camera in job.cameras
+        for camera, turn in zip(job.cameras, turns, strict=True)
     ]
-    threads = [
-        threading.Thread(target=_drive, args=(watcher, clock, stop), name=f"watch-{camera.id}", daemon=True)
-        for watcher, camera in zip(cameras, job.cameras, strict=True)
-    ]
-    for thread in (rounds, *threads):
+    for turn, camera in zip(turns, cameras, strict=True):
+        turn.steps = camera.run()
+    # while a model works nothing else is looked at on its thread
+    count = len(turns) if detector else min(len(turns), int(os.environ.get("NTH", os.cpu_count() or 1)))
+    threads = [Turns(f"watch-{number}", clock, stop, turns[number::count]) for number in range(count)]
+    for thread in threads:
         thread.start()
     hanging: set[str] = set()
     while not clock.wait(stop, PROGRESS_S):
         now = clock.monotonic()
-        stuck = {
-            thread.name
-            for thread, camera in zip(threads, cameras, strict=True)
-            if now - camera.beat > HANG_S or not thread.is_alive()
-        }
-        for name in stuck - hanging:
-            _log.error("%s makes no progress any more", name)
+        stuck = {turn.name for turn, camera in zip(turns, cameras, strict=True) if now - camera.beat > HANG_S}
+        if stuck - hanging:
+            at = ", ".join(thread.at for thread in threads if thread.at)
+            _log.error("cameras %s make no progress any more, at %s", sorted(stuck), at or "nothing")
         hanging = stuck
         if not stuck:
             outlet.send(Progress(clock.utc_us(), outlet.dropped))
     deadline = clock.monotonic() + CLOSE_S
     for thread in threads:
         thread.join(max(0.0, deadline - clock.monotonic()))
-
-
-def _drive(camera: CameraWorker, clock: Clock, stop: threading.Event) -> None:
-    with contextlib.closing(camera.run()) as steps:
-        for pause_s in steps:
-            if clock.wait(stop, pause_s):
-                return
 
 
 def _detector(job: DetectorJob) -> Detector | None:

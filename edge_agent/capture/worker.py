@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 
 from edge_agent.capture.backoff import Backoff
-from edge_agent.capture.feed import Feed, Reader, Rounds
+from edge_agent.capture.feed import Adopter, Feed, Reader
 from edge_agent.capture.source import CameraFailed, Source, StreamInfo
 from edge_agent.clock import Clock
 from edge_agent.messages import CameraChanged, Message
@@ -36,7 +36,7 @@ class CameraWorker(ABC):
         self,
         camera: CameraId,
         clock: Clock,
-        rounds: Rounds,
+        rounds: Adopter,
         make_source: Callable[[], Source],
         tell: Callable[[Message], None],
     ) -> None:
