@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from edge_agent.capture.analysis import Analysis
 from edge_agent.capture.attention import Attention
-from edge_agent.capture.decoder import Decoder, Picture, Sampler, fresh
+from edge_agent.capture.choice import Choice, choice_for
+from edge_agent.capture.decoder import Picture, Sampler, fresh
 from edge_agent.capture.feed import Adopter, Feed
 from edge_agent.capture.source import VIDEO, CameraFailed, Packet, Source, StreamInfo
-from edge_agent.capture.thrift import Thrift
 from edge_agent.capture.tracks import Instant
 from edge_agent.capture.watch_job import WatchedCamera
 from edge_agent.capture.worker import CameraWorker, StallWatch
@@ -33,8 +33,6 @@ BROKEN_ERRORS = 5
 """… and sooner when so many of them could not be decoded."""
 LAG_S = 1.5
 """Pictures older than this are stale: whole groups of pictures are skipped to catch up."""
-HELD_S = 1.2
-"""Of the pictures that were not decoded at first, those of so long are looked at when something stirs."""
 ROUND_S = 0.2
 """Between two turns of a camera: how late a picture is known here, …"""
 IDLE_ROUND_S = 0.4
@@ -92,8 +90,8 @@ class CameraWatch(CameraWorker):
                 self._raise(analysis.close(Instant(self._clock.utc_us(), self._clock.monotonic())))
 
     def _watch(self, feed: Feed, info: StreamInfo, analysis: Analysis) -> Iterator[float]:
-        decoder = Decoder(info.video.codec, info.video.extradata, keyframes_only=self._camera.keyframes_only)
-        choice = _Choice(decoder, None if self._camera.keyframes_only else Thrift())
+        choice = choice_for(info.video, self._camera.keyframes_only)
+        decoder = choice.decoder
         sampler = Sampler(self._camera.fps)
         stall, pictured_at = StallWatch(self._clock), self._clock.monotonic()
         errors = 0
@@ -122,14 +120,15 @@ class CameraWatch(CameraWorker):
             self._tell_stats(now_s, blind_s)
             self._report()
 
-    def _decoded(self, choice: _Choice, batch: list[tuple[Packet, int]]) -> Iterable[Picture]:
+    def _decoded(self, choice: Choice, batch: list[tuple[Packet, int]]) -> Iterable[Picture]:
+        newest = next((packet for packet, _ in reversed(batch) if packet.track == VIDEO), None)
         for packet, lost_before in batch:
             if lost_before:
                 choice.reset()
                 self._pass_over(lost_before)
             self._attention.taken += packet.track == VIDEO
             errors_before = choice.decoder.errors
-            yield from choice.pictures(packet)
+            yield from choice.pictures(packet, packet is newest)
             self.counters.errors += choice.decoder.errors - errors_before
 
     def _look(self, picture: Picture, analysis: Analysis) -> None:
@@ -173,41 +172,3 @@ class CameraWatch(CameraWorker):
             )
         self._reported = Counters(now.seen, now.skipped, now.errors)
         self._reported_at = self._clock.monotonic()
-
-
-class _Choice:
-    """Decodes what is wanted now, and keeps the rest of a group of pictures until it is wanted or the next begins."""
-
-    def __init__(self, decoder: Decoder, thrift: Thrift | None) -> None:
-        self.decoder = decoder
-        self._thrift = thrift
-        self._held: list[Packet] = []
-
-    @property
-    def saves(self) -> bool:
-        """Whether a part of the last group of pictures was not wanted: there are few enough to look at then."""
-        return bool(self._thrift and self._thrift.saves)
-
-    def reset(self) -> None:
-        self.decoder.reset()
-        self._held.clear()
-
-    def pictures(self, packet: Packet) -> Iterable[Picture]:
-        if packet.track != VIDEO or self._thrift is None:
-            yield from self.decoder.decode(packet)
-            return
-        if packet.keyframe:
-            self._held.clear()
-        if not self._thrift.wants(packet.arrival_monotonic, len(packet.data), packet.keyframe):
-            self._held.append(packet)
-            return
-        held, self._held = self._held, []
-        for one in held:
-            # what is too old to be looked at is decoded for the sake of its successors only
-            since = packet.arrival_monotonic - HELD_S
-            yield from (picture for picture in self.decoder.decode(one) if picture.arrival_monotonic >= since)
-        yield from self.decoder.decode(packet)
-
-    def seen(self, at_s: float, analysis: Analysis) -> None:
-        if self._thrift is not None:
-            self._thrift.seen(at_s, analysis.stirs, analysis.moving)

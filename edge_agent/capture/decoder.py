@@ -14,7 +14,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from edge_agent.capture import pictures
+from edge_agent.capture import nal, pictures
+from edge_agent.capture.renumber import FrameNumbers, numbered
 from edge_agent.capture.source import VIDEO, Packet, PictureCodec
 
 PICTURE_WIDTH = 640
@@ -102,9 +103,24 @@ class Decoder:
             self.errors += 1
             self._context = None
             return []
-        whole = [frame for frame in frames if not frame.is_corrupt and frame.width >= 16 and frame.height >= 16]
+        whole = _whole(packet, frames)
         self.errors += len(frames) - len(whole)
-        return [Picture(frame, packet.arrival_us, packet.arrival_monotonic) for frame in whole]
+        return whole
+
+    def skim(self, packet: Packet, numbers: FrameNumbers, number: int) -> Picture | None:
+        """The picture of H.264 as if those since the last one decoded did not exist, `number` being the next one after
+        its; None when that can't be had.  Then, and for what is to come out right, decoding begins anew at a keyframe.
+        """
+        if self._context is None:
+            return None
+        try:
+            units = numbered(nal.units(packet.data), numbers, number)
+            frames = self._context.decode(av.Packet(nal.annex_b_of(units)))
+        except (av.error.FFmpegError, ValueError, EOFError):
+            self._context = None
+            return None
+        whole = _whole(packet, frames)
+        return whole[-1] if whole else None
 
     def _judge(self, keyframe: bool) -> None:
         """Once a group of pictures was long, everything is decoded by the book from the next keyframe on."""
@@ -123,6 +139,14 @@ class Decoder:
         if self._extradata:
             context.extradata = self._extradata
         return context
+
+
+def _whole(packet: Packet, frames: list[VideoFrame]) -> list[Picture]:
+    return [
+        Picture(frame, packet.arrival_us, packet.arrival_monotonic)
+        for frame in frames
+        if not frame.is_corrupt and frame.width >= 16 and frame.height >= 16
+    ]
 
 
 class Sampler:

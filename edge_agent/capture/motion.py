@@ -33,6 +33,7 @@ PICTURE_WIDTH = 480
 PICTURE_BYTES = 16_000
 """For mobile networks.  The best of QUALITIES that stays below is taken, the last one whatever it needs."""
 QUALITIES = (75, 65, 55, 45, 38, 30, 24)
+COARSE_WIDTH = 80
 SAME_LIGHT = 0.3
 """A change of light by fewer grey levels is none."""
 UNREST_MOST = 40.0
@@ -366,6 +367,25 @@ def _joined(pieces: list[_Piece], x: float, y: float) -> list[_Piece]:
                 grown = grown.with_(other)
         whole.append(grown)
     return whole
+
+
+def coarse(luma: Luma) -> Luma:
+    """The means of blocks, uint8[h, COARSE_WIDTH]; luma: uint8[h, w]."""
+    height, width = luma.shape
+    size = (COARSE_WIDTH, max(1, round(height * COARSE_WIDTH / width)))
+    return cv2.resize(luma, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def difference(now: Luma, before: Luma) -> float:
+    """By how many grey levels the third most different block differs, brighter or darker as a whole counting nothing;
+    both as of `coarse`."""
+    if now.shape != before.shape:
+        return 255.0
+    light = round(cv2.mean(now)[0] - cv2.mean(before)[0])
+    if light:
+        before = (cv2.add if light > 0 else cv2.subtract)(before, float(abs(light)))  # type: ignore[call-overload]
+    apart = cv2.absdiff(now, before).ravel()
+    return float(np.partition(apart, apart.size - 3)[-3]) if apart.size >= 3 else 0.0
 
 
 def _floored(plane: _Plane, factor: float = 1.0) -> Luma:

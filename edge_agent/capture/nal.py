@@ -85,7 +85,12 @@ def units(access_unit: bytes) -> list[bytes]:
 
 def annex_b(access_unit: bytes) -> bytes:
     """The length-prefixed form as a byte stream, which decoders take; ValueError as of `units`."""
-    return b"".join(part for unit in units(access_unit) for part in (b"\0\0\0\1", unit))
+    return annex_b_of(units(access_unit))
+
+
+def annex_b_of(units: list[bytes]) -> bytes:
+    """NAL units as a byte stream."""
+    return b"".join(part for unit in units for part in (b"\0\0\0\1", unit))
 
 
 def kind(codec: VideoCodec, unit: bytes) -> int:
@@ -148,6 +153,35 @@ def unescaped(unit: bytes) -> bytes:
     return b"".join((*parts, unit[at:])) if parts else unit
 
 
+def escaped(unit: bytes) -> bytes:
+    """With emulation prevention bytes where they are needed (H.264 §7.4.1)."""
+    if b"\0\0" not in unit:
+        return unit
+    out, zeros = bytearray(), 0
+    for byte in unit:
+        if zeros >= 2 and byte <= 3:
+            out.append(3)
+            zeros = 0
+        out.append(byte)
+        zeros = 0 if byte else zeros + 1
+    return bytes(out)
+
+
+def frame_number_bits(sps: bytes) -> int:
+    """How long the number of a picture is in H.264's slices; ValueError when `sps` doesn't tell, or planes are coded
+    each for itself."""
+    try:
+        bits = _Bits(unescaped(sps))
+        if _h264_samples(bits)[3]:
+            raise ValueError("planes are coded each for itself")
+        length = bits.ue() + 4
+    except IndexError as error:
+        raise ValueError("the sequence parameter set ends early") from error
+    if length > 16:
+        raise ValueError(f"picture numbers of {length} bits are none")
+    return length
+
+
 class _Bits:
     """Reads bits, most significant first; IndexError beyond the end."""
 
@@ -179,7 +213,8 @@ class _Bits:
         return (value + 1) // 2 if value & 1 else -(value // 2)
 
 
-def _h264_picture(bits: _Bits) -> Picture:
+def _h264_samples(bits: _Bits) -> tuple[int, int, int, int]:
+    """(chroma_format_idc, bits of luma, of chroma, separate_colour_plane_flag): the beginning of a set."""
     bits.skip(8)
     profile = bits.take(8)
     bits.skip(16)
@@ -195,6 +230,11 @@ def _h264_picture(bits: _Bits) -> Picture:
             for number in range(8 if chroma != 3 else 12):
                 if bits.take(1):
                     _skip_scaling_list(bits, 16 if number < 6 else 64)
+    return chroma, luma_bits, chroma_bits, separate
+
+
+def _h264_picture(bits: _Bits) -> Picture:
+    chroma, luma_bits, chroma_bits, separate = _h264_samples(bits)
     bits.ue()
     order = bits.ue()
     if order == 0:
