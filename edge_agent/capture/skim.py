@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SKIM_S = 0.4
+SKIM_S = 0.5
 """Between two pictures that are decoded while nothing goes on."""
 GROUP_S = 4.0
 """Groups of pictures longer than this are not skimmed: what is missing adds up, and their keyframes are too rare."""
