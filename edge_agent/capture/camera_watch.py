@@ -35,7 +35,7 @@ LAG_S = 1.5
 """Pictures older than this are stale: whole groups of pictures are skipped to catch up."""
 ROUND_S = 0.2
 """Between two turns of a camera: how late a picture is known here, …"""
-IDLE_ROUND_S = 0.5
+IDLE_ROUND_S = 0.7
 """… and while nothing stirs."""
 REPORT_S = 30.0
 STATS_S = 5.0

@@ -161,18 +161,21 @@ class Skimming:
         """A group of pictures begins: that of its keyframe, after what it asks for of the group before."""
         at_s, units = packet.arrival_monotonic, _units(packet)
         pictures = self.decoder.decode(packet)
-        before, now = self._reference, coarse(pictures[-1].luma()) if pictures else None
-        alike, rare = True, at_s - self._began_s > GROUP_S
+        before, now = self._reference, coarse(pictures[-1].luma()) if pictures and self._calm else None
+        alike, rare = False, at_s - self._began_s > GROUP_S
         self._began_s = at_s
-        if self._skims and before is not None and now is not None:
-            alike = not self._skim.stirs(at_s, difference(now, before))
+        if before is not None and now is not None:
+            apart = difference(now, before)
+            alike = not self._skims or not self._skim.stirs(at_s, apart)
             if not alike:
                 yield from self._caught_up()
                 pictures = self.decoder.decode(packet)
+            elif not self._skims:
+                self._skim.learn(at_s, apart)
         self._numbers = FrameNumbers.of(units) or self._numbers
         self._drop()
         self._reference, self._skimmed_s, self._number = now, at_s, 0
-        if alike and self._calm and not rare and self._numbers and begins_anew(units) and now is not None:
+        if alike and not rare and self._numbers and begins_anew(units):
             self._skims = self._skim.worth(at_s)
         self._held, self._next = [packet] if self._skims else [], 1
         yield from pictures

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SKIM_S = 0.5
+SKIM_S = 0.7
 """Between two pictures that are decoded while nothing goes on."""
 GROUP_S = 4.0
 """Groups of pictures longer than this are not skimmed: what is missing adds up, and their keyframes are too rare."""
@@ -19,7 +19,7 @@ LEAST = 6.0
 """Grey levels by which three blocks must differ (`motion.difference`), at least, …"""
 MARGIN, FACTOR = 2.0, 1.5
 """… and by how much, and how many times, more than they did without cause."""
-MOST = 16.0
+MOST = 10.0
 """Where they had to differ by more, skimming would tell too little."""
 FORGETS_S = 90.0
 """Half of the unrest is forgotten in this time."""
@@ -49,8 +49,12 @@ class Skim:
         if difference > self._limit(at_s):
             self._asked = at_s, difference
             return True
-        self._learn(at_s, difference)
+        self.learn(at_s, difference)
         return False
+
+    def learn(self, at_s: float, difference: float) -> None:
+        """Calm pictures differ by so much."""
+        self._unrest, self._unrest_s = max(self._now(at_s), difference), at_s
 
     def failed(self) -> None:
         """A picture could not be skimmed."""
@@ -64,7 +68,7 @@ class Skim:
         if anything:
             self._asked = None
         elif at_s - asked_s > CONFIRMED_S:
-            self._learn(at_s, difference)
+            self.learn(at_s, difference)
             self._asked = None
 
     def _limit(self, at_s: float) -> float:
@@ -72,6 +76,3 @@ class Skim:
 
     def _now(self, at_s: float) -> float:
         return float(self._unrest * 0.5 ** (max(0.0, at_s - self._unrest_s) / FORGETS_S))
-
-    def _learn(self, at_s: float, difference: float) -> None:
-        self._unrest, self._unrest_s = max(self._now(at_s), difference), at_s

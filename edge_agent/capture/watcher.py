@@ -4,6 +4,7 @@ output (`edge_agent.child`, `docs/watching.md`)."""
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import uuid
@@ -25,6 +26,8 @@ PROGRESS_S = 1.0
 HANG_S = 30.0
 """A camera's thread that has not moved for so long is stuck in a decoder: the agent must start the process anew."""
 CLOSE_S = 3.0
+CAMERAS_A_THREAD = 8
+"""So many wake up together, and stand still together where a decoder hangs."""
 NICENESS = 5
 """Recording comes first."""
 
@@ -55,7 +58,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     for turn, camera in zip(turns, cameras, strict=True):
         turn.steps = camera.run()
     # while a model works nothing else is looked at on its thread
-    count = len(turns) if detector else min(len(turns), int(os.environ.get("NTH", os.cpu_count() or 1)))
+    count = math.ceil(len(turns) / (1 if detector else CAMERAS_A_THREAD))
     threads = [Turns(f"watch-{number}", clock, stop, turns[number::count]) for number in range(count)]
     for thread in threads:
         thread.start()
