@@ -23,8 +23,8 @@ from tests.peers.cameras import CameraServer
 from tests.peers.support import wait_until
 
 IDLE, BUSY = "calm day", "crowd"
-SETTLES_S = 8.0
-"""Opening, probing and learning are not watching."""
+SETTLES_S = 16.0
+"""Opening, probing and learning are not watching, and a scene is idle after some seconds only."""
 
 
 @dataclass(frozen=True, slots=True)
