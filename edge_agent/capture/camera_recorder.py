@@ -71,6 +71,7 @@ class CameraRecorder(CameraWorker):
                 yield TAKE_S
                 for packet, lost_before in feed.take(0):
                     segmenter.put(packet, lost_before)
+                segmenter.rest()
                 self._writer.sync_if_due()
                 stall.check(feed)
         finally:
