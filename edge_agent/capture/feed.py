@@ -162,6 +162,8 @@ class Rounds(threading.Thread):
         self._wake = threading.Event()
         self._most = 0
         """Bytes that the largest poll of this round gave."""
+        self.over = False
+        """There will be no more rounds."""
 
     def add(self, name: str, source: PolledSource, feed: Feed) -> None:
         """Take over a source that is open; from any thread."""
@@ -191,6 +193,8 @@ class Rounds(threading.Thread):
             wait_s = max(QUICK_S, wait_s * min(1.0, AT_ONCE_BYTES / max(self._most, 1)))
         for _, source, _ in reading:
             source.close()
+        self.over = True
+        self._after()
 
     def _goes_on(self, name: str, source: PolledSource, feed: Feed) -> bool:
         with reported(name, feed):

@@ -79,12 +79,14 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
 def _write(steps: Sequence[Generator[float, None, None]], clock: Clock, rounds: Rounds, came: threading.Event) -> None:
     """Drive all cameras, whenever a round of reading has brought something, until there are no more rounds."""
     last = False
-    while not last:
-        clock.wait(came, ROUND_S)
-        came.clear()
-        last = not rounds.is_alive()
+    while True:
         for step in steps:
             next(step)
+        if last:
+            return
+        clock.wait(came, ROUND_S)
+        came.clear()
+        last = rounds.over or not rounds.is_alive()
 
 
 def main() -> None:
