@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Sequence
 
-from edge_agent.capture.feed import Feed, reported
+from edge_agent.capture.feed import AT_ONCE_BYTES, Feed, reported
 from edge_agent.capture.source import PolledSource
 from edge_agent.clock import Clock
 
@@ -39,9 +39,13 @@ class Turn:
         """Read what has come and do what there is to do with it."""
         while self._new:
             self._open.append(self._new.popleft())
+        before = {id(feed): feed.bytes for _, _, feed in self._open}
         self._open = [each for each in self._open if _goes_on(*each)]
+        most = max((feed.bytes - before[id(feed)] for _, _, feed in self._open), default=0)
         if self.steps is not None:
-            self.due_s = self._clock.monotonic() + next(self.steps)
+            pause_s = next(self.steps)
+            # a camera that sends much would fill its socket
+            self.due_s = self._clock.monotonic() + pause_s * min(1.0, AT_ONCE_BYTES / max(most, 1))
 
     def close(self) -> None:
         if self.steps is not None:
