@@ -3,6 +3,7 @@ output (`edge_agent.child`, `docs/watching.md`)."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -60,6 +61,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     # while a model works nothing else is looked at on its thread
     count = math.ceil(len(turns) / (1 if detector else CAMERAS_A_THREAD))
     threads = [Turns(f"watch-{number}", clock, stop, turns[number::count]) for number in range(count)]
+    _tidy_rarely()
     for thread in threads:
         thread.start()
     hanging: set[str] = set()
@@ -75,6 +77,13 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
     deadline = clock.monotonic() + CLOSE_S
     for thread in threads:
         thread.join(max(0.0, deadline - clock.monotonic()))
+
+
+def _tidy_rarely() -> None:
+    """What was made so far stays, and what is made for a picture ends without the collector, which only costs time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _detector(job: DetectorJob) -> Detector | None:
