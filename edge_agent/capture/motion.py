@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ SAME_LIGHT = 0.3
 """A change of light by fewer grey levels is none."""
 UNREST_MOST = 40.0
 """Whatever is stranger than this makes a place no more restless."""
+RAISED_MOST = 64
+_FIRST_MOST = 16
 _FINE = (15, 15)
 """What is finer than this is structure, what is coarser light."""
 
@@ -95,7 +98,11 @@ class MotionDetector:
         """Where the last picture differed, 255 or 0, in the size that is analysed; None while nothing is reported."""
         self._outlines = outlines
         self._usual: _Plane | None = None
+        self._first: list[Luma] = []
+        """The pictures of the beginning, until the model is learnt from them."""
         self._unrest: _Plane = np.zeros(self._small[::-1], np.float32)
+        self._raised: deque[tuple[Box, tuple[slice, slice], _Plane]] = deque(maxlen=RAISED_MOST)
+        """Of things that are not known to move: where they were, and the unrest of that place before."""
         self._before: Luma = np.zeros(self._small[::-1], np.uint8)
         self._neighbours = np.ones((3, 3), np.uint8)
         self._join = np.ones((5, 3), np.uint8)
@@ -103,6 +110,11 @@ class MotionDetector:
         self._frames = 0
         self._seen_s = 0.0
         self._hold_s = 0.0
+
+    @property
+    def picture(self) -> Luma:
+        """The last picture as it is analysed; of the size of `mask`."""
+        return self._before
 
     @property
     def ready(self) -> bool:
@@ -123,6 +135,7 @@ class MotionDetector:
         now = self._prepared(luma)
         if self._usual is None:
             self._usual, self._before, self._frames = now.astype(np.float32), now, 1
+            self._first = [now]
             return []
         was_ready = self.ready
         self._frames += 1
@@ -138,7 +151,7 @@ class MotionDetector:
         if self._learnt and count > self._is.light_part * mask.size:
             self._hold_s = self._is.light_hold_s
         if not was_ready or self._hold_s > 0:
-            self._learn_fast(now, usual, strange)
+            self._learn_fast(now, usual)
             return []
         if count < 0.25 * self._min_pixels:
             mask[:] = 0  # single pixels, which the majority would take away
@@ -148,9 +161,21 @@ class MotionDetector:
             mask = cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1]  # type: ignore[assignment]
             mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
         things = self._things(mask, now, usual, noise, known)
+        self._raised.extend(self._place(thing.box) for thing in things if thing.box not in known)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
         self.mask = mask
         return things
+
+    def excuse(self, boxes: Sequence[Box]) -> None:
+        """What was seen there of late has turned out to be a thing that moves: these places are not restless."""
+        for box, place, unrest in reversed(self._raised if boxes else ()):
+            if box in boxes:
+                cv2.min(self._unrest[place], unrest, dst=self._unrest[place])
+
+    def _place(self, box: Box) -> tuple[Box, tuple[slice, slice], _Plane]:
+        left, top, right, bottom = self._pixels(box)
+        place = (slice(top, bottom), slice(left, right))
+        return box, place, self._unrest[place].copy()
 
     def _prepared(self, luma: Luma) -> Luma:
         if luma.shape != self.size[::-1]:
@@ -199,12 +224,21 @@ class MotionDetector:
         )
         return cv2.subtract(cv2.max(above, below), white)  # type: ignore[return-value]
 
-    def _learn_fast(self, now: Luma, usual: _Plane, strange: Luma) -> None:
-        weight = 0.4 if self._learnt else 1 / min(self._frames, 8)
-        cv2.accumulateWeighted(now, usual, weight)
-        if not self._learnt:
-            cv2.accumulateWeighted(cv2.min(strange, UNREST_MOST), self._unrest, weight)  # type: ignore[call-overload]
+    def _learn_fast(self, now: Luma, usual: _Plane) -> None:
+        cv2.accumulateWeighted(now, usual, 0.4 if self._learnt and not self._first else 1 / min(self._frames, 8))
         self._usual, self._before = usual, now
+        if self._first:
+            self._first = [*self._first, now][-_FIRST_MOST:]
+            if self._learnt:
+                self._learn_the_first()
+
+    def _learn_the_first(self) -> None:
+        """The middle of the first pictures: who walked through them is in none, and leaves no unrest."""
+        pictures, self._first = self._first, []
+        usual = np.median(pictures, axis=0).astype(np.float32)
+        self._usual = usual
+        strange = [self._strangeness(one, self._in_todays_light(one, usual)) for one in pictures]
+        self._unrest = np.minimum(np.median(strange, axis=0), UNREST_MOST).astype(np.float32)
 
     def _learn(
         self,
@@ -267,7 +301,7 @@ class MotionDetector:
                 mask[rows, columns] = 0
             else:
                 outline = self._outline(piece, mask, now, usual) if self._outlines else 0.0
-                things.append(Blob(box, outline))
+                things.append(Blob(box, outline, tuple(self._box(part) for part in piece.parts)))
         return things
 
     def _only_lit(self, piece: _Piece, mask: Luma, now: Luma, usual: _Plane, noise: float) -> bool:
@@ -332,6 +366,8 @@ class _Piece:
     right: int
     bottom: int
     area: int
+    parts: tuple[_Piece, ...] = ()
+    """Those that it was joined of."""
 
     @property
     def extent(self) -> int:
@@ -352,6 +388,7 @@ class _Piece:
             max(self.right, other.right),
             max(self.bottom, other.bottom),
             self.area + other.area,
+            (*(self.parts or (self,)), *(other.parts or (other,))),
         )
 
 
