@@ -184,7 +184,7 @@ class Alarms:
                 best.append(alarm.alarm_id)
         for alarm in self._open.values():
             _see(alarm, tracks, now.s)
-            if self._owes(now, alarm):
+            if self._owes(now, alarm) or self._learns_later(now, alarm, moving):
                 decisions.append(self._told(now, alarm, AlarmPhase.UPDATE, Moment.UPDATE))
         vanished = tuple(alarm.alarm_id for alarm in self._open.values() if alarm.seen_s == before_s)
         seen = tuple(alarm.alarm_id for alarm in self._open.values() if alarm.seen_s == now.s)
@@ -216,6 +216,13 @@ class Alarms:
             moment = Moment.UPDATE if learnt or self._owes(now, alarm) else None
             return self._told(now, alarm, AlarmPhase.UPDATE, moment, happening.things)
         return None
+
+    def _learns_later(self, now: Instant, alarm: _Open, moving: Sequence[Track]) -> bool:
+        """Where its thing goes shows only once it has left: a zone may be narrow."""
+        if alarm.direction_deg is not None or alarm.thing is None or alarm.last_s == now.s or alarm.thing not in moving:
+            return False
+        self._measure(alarm, now, alarm.thing)
+        return alarm.direction_deg is not None
 
     @staticmethod
     def _owes(now: Instant, alarm: _Open) -> bool:
@@ -251,10 +258,15 @@ class Alarms:
         alarm.thing, alarm.box = main, main.box
         if same and alarm.direction_deg is not None and now.s - alarm.measured_s < MEASURED_S:
             return
+        if not same:
+            alarm.kind = None
+        self._measure(alarm, now, main)
+
+    def _measure(self, alarm: _Open, now: Instant, thing: Track) -> None:
         alarm.measured_s = now.s
-        found = movement(main, self.view)
-        named = self.names.kind(main.number) if self.names else None
-        alarm.kind = named or found.kind or (alarm.kind if same else None)
+        found = movement(thing, self.view)
+        named = self.names.kind(thing.number) if self.names else None
+        alarm.kind = named or found.kind or alarm.kind
         if found.way >= DIRECTION_WAY:
             alarm.direction_deg, alarm.bearing_deg = _degrees(found.direction_deg), _degrees(found.bearing_deg)
             alarm.approach, alarm.pace = found.approach, found.pace

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.capture.tracks import Blob
+from edge_agent.capture.tracks import NEAR_X, NEAR_Y, Blob
 from edge_agent.model import Box
 
 cv2.setNumThreads(1)  # one camera's analysis must not take a second core from the recording
@@ -354,8 +354,7 @@ class MotionDetector:
             if area >= least:
                 x, y, width, height = cv2.boundingRect(contour)
                 pieces.append(_Piece(x, y, x + width, y + height, area))
-        # The parts of one person are near each other, above all one over the other.
-        joined = _joined(pieces, self._small[0] * 0.015, self._small[1] * 0.05)
+        joined = _joined(pieces, self._small[0] * NEAR_X, self._small[1] * NEAR_Y)
         return [piece for piece in joined if piece.extent >= self._min_pixels and piece.area >= self._min_pixels * 0.5]
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from edge_agent.capture.tracks import Blob, Sighting, Track
+from edge_agent.capture.tracks import NEAR_X, NEAR_Y, Blob, Sighting, Track
 from edge_agent.model import Box
 
 KEEP_S = 1.2
@@ -24,8 +24,8 @@ WITHIN = 0.3
 """It is in the blob that covers so much of the place where it should be."""
 OWN_PART = 0.4
 """A part of a blob is somebody's where one of the two covers so much of the other."""
-HIDDEN_S = 4.0
-"""Who is not seen for so long in a blob with others is not in it any more."""
+LARGER = 1.4
+"""A thing looks at most so many times as wide and as high as it usually does."""
 ONE_S, ONE_PART = 1.6, 0.8
 """Two that are in one place for so long, the smaller's box covered so far, were one all the time."""
 STEERS = 0.2
@@ -56,15 +56,16 @@ class Tracker:
         self._at_s = at_s
         for track in self._tracks:
             track.pictures += 1
-        free, left = self._shared(at_s, list(blobs))
-        taken: set[int] = set()
-        for track, index in self._pairs(at_s, elapsed_s, left, [blob.box for blob in free]):
-            track.add(Sighting(at_s, free[index].box, free[index].outline))
-            taken.add(index)
-        for index, blob in enumerate(free):
-            if index not in taken:
+        free, left = self._shared(at_s, self._parted(at_s, blobs))
+        pairs = self._pairs(at_s, elapsed_s, left, [blob.box for blob in free])
+        found = {index: track for track, index in pairs}
+        for index, blob in _whole(free, found).items():
+            sighting = Sighting(at_s, blob.box, blob.outline)
+            if index in found:
+                found[index].add(sighting)
+            else:
                 self._numbers += 1
-                self._tracks.append(Track(self._numbers, Sighting(at_s, blob.box, blob.outline), self._aspect))
+                self._tracks.append(Track(self._numbers, sighting, self._aspect))
         keep_s = max(KEEP_S, 2.1 * elapsed_s)
         self._tracks = [track for track in self._tracks if at_s - track.last.at_s <= keep_s]
         self._drop_doubles(at_s)
@@ -89,6 +90,32 @@ class Tracker:
             if track.last.at_s == at_s and not track.last.shared and _known(track):
                 self._eyes.remember(track.number, track.box)
         self._eyes.forget_all_but({track.number for track in self._tracks})
+
+    def _parted(self, at_s: float, blobs: Sequence[Blob]) -> list[Blob]:
+        """Blobs that were joined of parts near each other, taken apart where a part is a known thing by itself."""
+        found: list[Blob] = []
+        for blob in blobs:
+            parts = list(blob.parts)
+            for track in self._tracks if parts else ():
+                if not _known(track) or _fits(blob.box, track.size):
+                    continue
+                expected = track.ahead(at_s)
+                own = [part for part in parts if _touch(part, expected) >= OWN_PART]
+                if not own or not _fits(_around(own), track.size):
+                    continue
+                parts = [part for part in parts if part not in own]
+                for part in list(parts):  # legs, say, that were not seen before
+                    if _over(part, _around(own)) >= 0.5 and _fits(_around([*own, part]), track.size):
+                        own.append(part)
+                        parts.remove(part)
+                found.append(Blob(_around(own), blob.outline, tuple(own) if len(own) > 1 else ()))
+            if len(parts) == len(blob.parts):
+                found.append(blob)
+            else:
+                found += [
+                    Blob(_around(some), blob.outline, tuple(some) if len(some) > 1 else ()) for some in _near(parts)
+                ]
+        return found
 
     def _shared(self, at_s: float, blobs: list[Blob]) -> tuple[list[Blob], list[Track]]:
         """Places those who share a blob; (blobs that nobody shares, tracks that may continue in them)."""
@@ -192,6 +219,23 @@ def _known(track: Track) -> bool:
     return track.moved_s is not None and track.alone >= KNOWN
 
 
+def _whole(blobs: Sequence[Blob], tracks: dict[int, Track]) -> dict[int, Blob]:
+    """By their places in `blobs`, those that are left when what is above or below a known thing, and within its size,
+    is taken for a part of it: a jacket as bright as the street parts head and legs."""
+    left = dict(enumerate(blobs))
+    for index, track in tracks.items():
+        if not _known(track) or index not in left:
+            continue
+        for other, blob in list(left.items()):
+            if other in tracks and _known(tracks[other]):
+                continue
+            around = _around([left[index].box, blob.box])
+            if _over(blob.box, left[index].box) >= 0.5 and _fits(around, track.size, 1.1):
+                left[index] = Blob(around, left[index].outline)
+                del left[other]
+    return left
+
+
 def _foot(box: Box) -> float:
     return box.y + box.height
 
@@ -216,6 +260,28 @@ def _around(boxes: Sequence[Box]) -> Box:
     left, top = min(box.x for box in boxes), min(box.y for box in boxes)
     right, foot = max(box.x + box.width for box in boxes), max(_foot(box) for box in boxes)
     return Box(left, top, right - left, foot - top)
+
+
+def _fits(box: Box, size: tuple[float, float], larger: float = LARGER) -> bool:
+    """Whether it may be of a thing of that (width, height), with its arms spread."""
+    return box.width <= larger * size[0] and box.height <= larger * size[1]
+
+
+def _over(a: Box, b: Box) -> float:
+    """The part of the narrower one's width that they have in common."""
+    common = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    return common / max(min(a.width, b.width), 1e-9)
+
+
+def _near(boxes: Sequence[Box]) -> list[list[Box]]:
+    """Together are those that the motion detector would have joined, had there been no others."""
+    groups: list[list[Box]] = []
+    for box in boxes:
+        grown = Box(box.x - NEAR_X, box.y - NEAR_Y, box.width + 2 * NEAR_X, box.height + 2 * NEAR_Y)
+        beside = [group for group in groups if _common(grown, _around(group)) > 0]
+        groups = [group for group in groups if group not in beside]
+        groups.append([box, *(one for group in beside for one in group)])
+    return groups
 
 
 def _inside(box: Box) -> Box:

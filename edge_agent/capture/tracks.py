@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from edge_agent.model import Box
 
+NEAR_X, NEAR_Y = 0.015, 0.05
+"""Pieces not further apart than these parts of the picture are one thing: above all one over the other."""
 PATH_S = 6.0
 """So much of a thing's way is remembered."""
 WINDOW_S = 2.0
@@ -129,6 +131,12 @@ class Track:
         self.sightings.append(sighting)
         while sighting.at_s - self.sightings[0].at_s > PATH_S and len(self.sightings) > 4:
             self.sightings.popleft()
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """How (wide, high) it is, when it is seen best: the second largest of its latest sightings by itself."""
+        own = [one.box for one in list(self.sightings)[-16:] if not one.shared][-8:] or [self.box]
+        return sorted(box.width for box in own)[-2:][0], sorted(box.height for box in own)[-2:][0]
 
     def rests(self, span_s: float) -> bool:
         """It has been seen for so long, and its box is where it was."""
