@@ -107,6 +107,7 @@ class MotionDetector:
         self._neighbours = np.ones((3, 3), np.uint8)
         self._join = np.ones((5, 3), np.uint8)
         self._around = np.ones((5, 5), np.uint8)
+        self._large, self._larger = np.ones((7, 5), np.uint8), np.ones((15, 11), np.uint8)
         self._frames = 0
         self._seen_s = 0.0
         self._hold_s = 0.0
@@ -233,12 +234,14 @@ class MotionDetector:
                 self._learn_the_first()
 
     def _learn_the_first(self) -> None:
-        """The middle of the first pictures: who walked through them is in none, and leaves no unrest."""
+        """The middle of the first pictures: who walked through them is in none.  What is small and comes and goes is
+        unrest (leaves, a cobweb), what is large must be strange in most of them to be so."""
         pictures, self._first = self._first, []
-        usual = np.median(pictures, axis=0).astype(np.float32)
-        self._usual = usual
+        self._usual = usual = np.median(pictures, axis=0).astype(np.float32)
         strange = [self._strangeness(one, self._in_todays_light(one, usual)) for one in pictures]
-        self._unrest = np.minimum(np.median(strange, axis=0), UNREST_MOST).astype(np.float32)
+        small = [cv2.subtract(one, cv2.dilate(cv2.erode(one, self._large), self._larger)) for one in strange]
+        unrest = np.maximum(np.median(strange, axis=0), np.mean(small, axis=0))
+        self._unrest = np.minimum(unrest, UNREST_MOST).astype(np.float32)
 
     def _learn(
         self,

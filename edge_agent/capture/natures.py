@@ -25,7 +25,7 @@ HELD_MOST_S = 300.0
 LINK_S = 8.0
 """Who is lost from sight is the one who appears near that place within this time."""
 OBJECT_OUTLINE = 0.1
-PART = 0.4
+PART = 0.5
 """What moves with something larger, and is no larger than so much of it, is a part of it: a head, a bag, a shadow."""
 
 
