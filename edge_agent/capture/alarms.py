@@ -80,7 +80,7 @@ class _Open:
     pace: Pace | None = None
     kind: Kind | None = None
     side: Side | None = None
-    counted: set[tuple[int, Side | None]] = field(default_factory=set)
+    counted: set[tuple[int, Side | None, int]] = field(default_factory=set)
     told_count: int = 0
     told_side: Side | None = None
     forgotten: int = 0
@@ -249,7 +249,9 @@ class Alarms:
         if not happening.things:
             return
         alarm.side = happening.side or alarm.side
-        alarm.counted |= {(track.number, happening.side) for track in happening.things}
+        line = happening.nature is AlarmNature.LINE
+        for track in happening.things:
+            alarm.counted |= {(track.number, happening.side, head) for head in range(track.heads if line else 1)}
         if len(alarm.counted) > 256:  # an alarm may last for days
             alarm.forgotten += len(alarm.counted) - 64
             alarm.counted = set(sorted(alarm.counted, key=lambda one: one[0])[-64:])

@@ -39,6 +39,10 @@ SAME_LIGHT = 0.3
 UNREST_MOST = 40.0
 """Whatever is stranger than this makes a place no more restless."""
 RAISED_MOST = 64
+HEADS_FROM = 20
+"""Lower blobs than this, in pixels, show no heads."""
+HEAD_LEVEL, HEAD_GAP, APART = 0.75, 0.12, 0.2
+"""A head is so high up in a blob, the gap beside it so deep, and the next one so far away, in heights of the blob."""
 _FIRST_MOST = 16
 _FINE = (15, 15)
 """What is finer than this is structure, what is coarser light."""
@@ -304,7 +308,10 @@ class MotionDetector:
                 mask[rows, columns] = 0
             else:
                 outline = self._outline(piece, mask, now, usual) if self._outlines else 0.0
-                things.append(Blob(box, outline, tuple(self._box(part) for part in piece.parts)))
+                parts = tuple(self._box(part) for part in piece.parts)
+                things.append(
+                    Blob(box, outline, parts, _heads(mask[piece.top : piece.bottom, piece.left : piece.right]))
+                )
         return things
 
     def _only_lit(self, piece: _Piece, mask: Luma, now: Luma, usual: _Plane, noise: float) -> bool:
@@ -405,6 +412,29 @@ def _joined(pieces: list[_Piece], x: float, y: float) -> list[_Piece]:
                 grown = grown.with_(other)
         whole.append(grown)
     return whole
+
+
+def _heads(mask: Luma) -> int:
+    """How many people side by side a blob looks like from above: peaks of its upper edge with a gap between them.
+
+    mask: uint8[h, w], not 0 where the blob is.
+    """
+    height, width = mask.shape
+    if height < HEADS_FROM or not 0.35 * height <= width <= 1.5 * height:
+        return 1
+    high = np.where(mask.any(axis=0), height - mask.argmax(axis=0), 0) / height
+    peaks: list[int] = []
+    lowest = 0.0
+    for column, level in enumerate(high.tolist()):
+        lowest = min(lowest, level)
+        if level < HEAD_LEVEL:
+            continue
+        if not peaks or (min(level, high[peaks[-1]]) - lowest >= HEAD_GAP and column - peaks[-1] >= APART * height):
+            peaks.append(column)
+            lowest = level
+        elif level > high[peaks[-1]]:
+            peaks[-1], lowest = column, level
+    return max(1, len(peaks))
 
 
 def _floored(plane: _Plane, factor: float = 1.0) -> Luma:

@@ -60,7 +60,7 @@ class Tracker:
         pairs = self._pairs(at_s, elapsed_s, left, [blob.box for blob in free])
         found = {index: track for track, index in pairs}
         for index, blob in _whole(free, found).items():
-            sighting = Sighting(at_s, blob.box, blob.outline)
+            sighting = Sighting(at_s, blob.box, blob.outline, heads=blob.heads)
             if index in found:
                 found[index].add(sighting)
             else:

@@ -25,6 +25,10 @@ EDGE = 0.01
 """A box nearer to the picture's edge may be cut by it."""
 FLIES = 0.45
 """What is faster than so many heights of the picture a second is looked at once more."""
+FLUTTERS = 0.25
+"""… and of what is faster than this, while it is new …"""
+JUDGED = 5
+"""… (no more than so many sightings to judge by), the first and the last step must go the same way."""
 _FITTED = 12
 """Sightings that a direction is fitted to: the pairs of more would only cost."""
 LEAST_WAY = 0.02
@@ -49,6 +53,8 @@ class Blob:
     there; negative: something is gone that was."""
     parts: tuple[Box, ...] = ()
     """The pieces that it was joined of, where it is of several."""
+    heads: int = 1
+    """How many people side by side its upper edge looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Sighting:
     outline: float = 0.0
     shared: bool = False
     """It was one blob with others: its place in it was found by its looks, or reckoned."""
+    heads: int = 1
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -138,6 +145,12 @@ class Track:
         own = [one.box for one in list(self.sightings)[-16:] if not one.shared][-8:] or [self.box]
         return sorted(box.width for box in own)[-2:][0], sorted(box.height for box in own)[-2:][0]
 
+    @property
+    def heads(self) -> int:
+        """How many people it lately was, who were never seen apart."""
+        own = [one.heads for one in list(self.sightings)[-8:] if not one.shared][-5:]
+        return min(sorted(own)[1], *own[-2:]) if len(own) == 5 else 1
+
     def rests(self, span_s: float) -> bool:
         """It has been seen for so long, and its box is where it was."""
         if self.last.at_s - self.began_s < span_s or self.seen < 0.5 * self.pictures:
@@ -175,8 +188,12 @@ class Track:
         # A large thing's box trembles more than a small one's.
         extent = (abs(dx) * self.box.width * self._aspect + abs(dy) * self.box.height) / way if way else 0.0
         straight = 0.8 if len(recent) < 5 else 0.6
-        if way > FLIES * (recent[-1].at_s - recent[0].at_s) and (self.seen < least_seen + 1 or way < 0.85 * walked):
+        speed = way / (recent[-1].at_s - recent[0].at_s)
+        if speed > FLIES and (self.seen < least_seen + 1 or way < 0.85 * walked):
             return False  # insects cross the picture like this, and turn
+        most_deg = 25 if speed > FLIES else 50 if speed > FLUTTERS else 180
+        if len(recent) <= JUDGED and _turn_deg(steps[0], steps[-1]) > most_deg:
+            return False
         return way >= max(LEAST_WAY, 0.15 * extent) and way >= straight * walked and self._whole(recent, way)
 
     def _whole(self, recent: list[Sighting], way: float) -> bool:
@@ -227,6 +244,12 @@ class Track:
     def _shift(self, a: Sighting, b: Sighting) -> tuple[float, float]:
         (ax, ay), (bx, by) = a.centre, b.centre
         return (bx - ax) * self._aspect, by - ay
+
+
+def _turn_deg(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """How far the way turns from one step to another, 0 … 180."""
+    turn = math.degrees(math.atan2(b[1], b[0]) - math.atan2(a[1], a[0]))
+    return abs((turn + 180) % 360 - 180)
 
 
 def _sides(sighting: Sighting) -> tuple[float, float, float, float]:
