@@ -28,7 +28,7 @@ VISIBLE = 0.35
 """Where less of it is to be seen, its looks tell nothing."""
 UNLIKE = 60
 """A pixel is no stranger than this many grey levels, and as strange as this where nothing is."""
-ASTRAY = 8.0
+ASTRAY = 5.0
 """Found at the end of its reach it must look so many grey levels more alike than where it was expected."""
 
 

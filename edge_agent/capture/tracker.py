@@ -24,6 +24,9 @@ WITHIN = 0.3
 """It is in the blob that covers so much of the place where it should be."""
 OWN_PART = 0.4
 """A part of a blob is somebody's where one of the two covers so much of the other."""
+LOST_S = 0.7
+HIDDEN_S = 3.0
+"""Who is not found in a blob with others for so long is not in it any more."""
 LARGER = 1.4
 """A thing looks at most so many times as wide and as high as it usually does."""
 ONE_S, ONE_PART = 1.6, 0.8
@@ -56,7 +59,9 @@ class Tracker:
         self._at_s = at_s
         for track in self._tracks:
             track.pictures += 1
-        free, left = self._shared(at_s, self._parted(at_s, blobs))
+        # who was lost from sight for longer than a picture is hidden by no blob
+        known = [one for one in self._tracks if _known(one) and at_s - one.last.at_s <= max(LOST_S, 2.1 * elapsed_s)]
+        free, left = self._shared(at_s, self._parted(at_s, blobs, known), known)
         pairs = self._pairs(at_s, elapsed_s, left, [blob.box for blob in free])
         found = {index: track for track, index in pairs}
         for index, blob in _whole(free, found).items():
@@ -91,13 +96,13 @@ class Tracker:
                 self._eyes.remember(track.number, track.box)
         self._eyes.forget_all_but({track.number for track in self._tracks})
 
-    def _parted(self, at_s: float, blobs: Sequence[Blob]) -> list[Blob]:
+    def _parted(self, at_s: float, blobs: Sequence[Blob], known: Sequence[Track]) -> list[Blob]:
         """Blobs that were joined of parts near each other, taken apart where a part is a known thing by itself."""
         found: list[Blob] = []
         for blob in blobs:
             parts = list(blob.parts)
-            for track in self._tracks if parts else ():
-                if not _known(track) or _fits(blob.box, track.size):
+            for track in known if parts else ():
+                if _fits(blob.box, track.size):
                     continue
                 expected = track.ahead(at_s)
                 own = [part for part in parts if _touch(part, expected) >= OWN_PART]
@@ -117,13 +122,13 @@ class Tracker:
                 ]
         return found
 
-    def _shared(self, at_s: float, blobs: list[Blob]) -> tuple[list[Blob], list[Track]]:
+    def _shared(self, at_s: float, blobs: list[Blob], known: Sequence[Track]) -> tuple[list[Blob], list[Track]]:
         """Places those who share a blob; (blobs that nobody shares, tracks that may continue in them)."""
-        expected = {track.number: track.ahead(at_s) for track in self._tracks if _known(track)}
+        expected = {track.number: track.ahead(at_s) for track in known if track.hidden_s < HIDDEN_S}
         claims: dict[int, list[Track]] = {}
-        for track in self._tracks:
+        for track in known if blobs else ():
             place = expected.get(track.number)
-            if place is None or not blobs:
+            if place is None:
                 continue
             covered, index = max((_covered(place, blob.box), -n) for n, blob in enumerate(blobs))
             if covered >= WITHIN:
@@ -170,6 +175,7 @@ class Tracker:
             now_x = (found.x + found.width / 2 - was.x - was.width / 2) / after_s
             now_y = (_foot(found) - _foot(was)) / after_s
             track.drift = (vx + STEERS * (now_x - vx), vy + STEERS * (now_y - vy))
+        track.hidden_s = 0.0 if found else track.hidden_s + after_s
         track.add(Sighting(at_s, _inside(found or expected), shared=True))
 
     def _drop_doubles(self, at_s: float) -> None:

@@ -100,6 +100,8 @@ class Track:
         """Sightings in which it was a blob of its own."""
         self.shared_s = 0.0
         """For so long now it has been one blob with others."""
+        self.hidden_s = 0.0
+        """… and for so long it was not found there."""
         self.drift: tuple[float, float] | None = None
         """While it is, how it moves there: parts of the picture a second, to the right and down."""
         self._aspect = aspect
@@ -134,7 +136,7 @@ class Track:
         if sighting.shared:
             self.shared_s += sighting.at_s - self.last.at_s
         else:
-            self.alone, self.shared_s, self.drift = self.alone + 1, 0.0, None
+            self.alone, self.shared_s, self.hidden_s, self.drift = self.alone + 1, 0.0, 0.0, None
         self.sightings.append(sighting)
         while sighting.at_s - self.sightings[0].at_s > PATH_S and len(self.sightings) > 4:
             self.sightings.popleft()
