@@ -24,7 +24,7 @@ MOST_PIXELS = 800
 ACROSS, DOWN = 0.4, 0.1
 """It is looked for so far around, in its own widths and heights (`LEAST_REACH` pixels at least)."""
 LEAST_REACH = 3
-VISIBLE = 0.35
+VISIBLE = 0.45
 """Where less of it is to be seen, its looks tell nothing."""
 UNLIKE = 60
 """A pixel is no stranger than this many grey levels, and as strange as this where nothing is."""

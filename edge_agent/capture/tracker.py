@@ -25,6 +25,7 @@ WITHIN = 0.3
 OWN_PART = 0.4
 """A part of a blob is somebody's where one of the two covers so much of the other."""
 LOST_S = 0.7
+"""… and was seen so lately, or a picture ago."""
 HIDDEN_S = 3.0
 """Who is not found in a blob with others for so long is not in it any more."""
 LARGER = 1.4
@@ -60,6 +61,7 @@ class Tracker:
         for track in self._tracks:
             track.pictures += 1
         # who was lost from sight for longer than a picture is hidden by no blob
+        before = [(one.box, one.size) for one in self._tracks if _known(one) and not one.last.shared]
         known = [one for one in self._tracks if _known(one) and at_s - one.last.at_s <= max(LOST_S, 2.1 * elapsed_s)]
         free, left = self._shared(at_s, self._parted(at_s, blobs, known), known)
         pairs = self._pairs(at_s, elapsed_s, left, [blob.box for blob in free])
@@ -70,7 +72,9 @@ class Tracker:
                 found[index].add(sighting)
             else:
                 self._numbers += 1
-                self._tracks.append(Track(self._numbers, sighting, self._aspect))
+                track = Track(self._numbers, sighting, self._aspect)
+                track.parted = any(_parts_from(blob.box, box, size) for box, size in before)
+                self._tracks.append(track)
         keep_s = max(KEEP_S, 2.1 * elapsed_s)
         self._tracks = [track for track in self._tracks if at_s - track.last.at_s <= keep_s]
         self._drop_doubles(at_s)
@@ -133,6 +137,10 @@ class Tracker:
             covered, index = max((_covered(place, blob.box), -n) for n, blob in enumerate(blobs))
             if covered >= WITHIN:
                 claims.setdefault(-index, []).append(track)
+        for index, claimants in claims.items():
+            blobs[index], others = _owned(blobs[index], [expected[track.number] for track in claimants])
+            blobs += others
+        self._settle(at_s, blobs, claims)
         free = [blob for index, blob in enumerate(blobs) if len(claims.get(index, ())) < 2]
         left = list(self._tracks)
         for index, claimants in claims.items():
@@ -140,11 +148,29 @@ class Tracker:
                 continue
             for track in claimants:
                 left.remove(track)
-            free += self._divide(at_s, blobs[index], claimants, expected)
+            self._divide(at_s, blobs[index], claimants, expected)
         return free, left
 
-    def _divide(self, at_s: float, blob: Blob, claimants: list[Track], expected: dict[int, Box]) -> list[Blob]:
-        """Gives each its share of a blob; what is nobody's is returned."""
+    def _settle(self, at_s: float, blobs: Sequence[Blob], claims: dict[int, list[Track]]) -> None:
+        """Where two claim a blob that is no larger than one of them, and nobody the one beside it, they have parted."""
+        taken = set(claims)
+        for index, claimants in claims.items():
+            for other, blob in enumerate(blobs):
+                near = [
+                    (cost, track.number)
+                    for track in claimants
+                    if other not in taken
+                    and blob.box.height >= 0.5 * track.size[1]
+                    and all(_fits(blobs[index].box, one.size, 1.1) for one in claimants if one is not track)
+                    and (cost := self._cost(track, blob.box, at_s, 0.0)) < 1
+                ]
+                if len(claimants) > 1 and near:
+                    number = min(near)[1]
+                    taken.add(other)
+                    claimants[:] = [track for track in claimants if track.number != number]
+
+    def _divide(self, at_s: float, blob: Blob, claimants: list[Track], expected: dict[int, Box]) -> None:
+        """Gives each its share of a blob."""
         parts = list(blob.parts or (blob.box,))
         owners = [[track for track in claimants if _touch(part, expected[track.number]) >= OWN_PART] for part in parts]
         alone: dict[int, Box] = {}
@@ -161,7 +187,6 @@ class Tracker:
         # the nearest to the camera hide the others
         for track in sorted(together, key=lambda one: -_foot(expected[one.number])):
             self._place(at_s, track, expected[track.number])
-        return [Blob(part, blob.outline) for part, by in zip(parts, owners, strict=True) if not by and blob.parts]
 
     def _place(self, at_s: float, track: Track, expected: Box) -> None:
         after_s = at_s - track.last.at_s
@@ -222,7 +247,23 @@ class Tracker:
 
 
 def _known(track: Track) -> bool:
-    return track.moved_s is not None and track.alone >= KNOWN
+    return (track.moved_s is not None or track.parted) and track.alone >= KNOWN
+
+
+def _parts_from(box: Box, whole: Box, size: tuple[float, float]) -> bool:
+    """Whether somebody new was in the blob of a known thing until now: no bag, and no more than a part of it."""
+    return _covered(box, whole) >= 0.6 and box.height >= 0.5 * size[1] and box.width <= 0.8 * whole.width
+
+
+def _owned(blob: Blob, places: Sequence[Box]) -> tuple[Blob, list[Blob]]:
+    """What of it is where somebody should be, and the parts that are nobody's."""
+    if len(places) < 2:
+        return blob, []
+    mine = [part for part in blob.parts if any(_touch(part, place) >= OWN_PART for place in places)]
+    others = [Blob(part, blob.outline) for part in blob.parts if part not in mine]
+    if not mine or not others:
+        return blob, []
+    return Blob(_around(mine), blob.outline, tuple(mine) if len(mine) > 1 else ()), others
 
 
 def _whole(blobs: Sequence[Blob], tracks: dict[int, Track]) -> dict[int, Blob]:

@@ -27,6 +27,8 @@ FLIES = 0.45
 """What is faster than so many heights of the picture a second is looked at once more."""
 FLUTTERS = 0.25
 """… and of what is faster than this, while it is new …"""
+HEADS_S = 1.2
+"""Heads are counted over this span."""
 JUDGED = 5
 """… (no more than so many sightings to judge by), the first and the last step must go the same way."""
 _FITTED = 12
@@ -96,6 +98,8 @@ class Track:
         """When it last moved; None: it never did."""
         self.moved_area = 0.0
         """How large it was then, as a part of the picture."""
+        self.parted = False
+        """It comes from the blob of something that is known to move, where it was before unnoticed."""
         self.alone = 1
         """Sightings in which it was a blob of its own."""
         self.shared_s = 0.0
@@ -150,8 +154,11 @@ class Track:
     @property
     def heads(self) -> int:
         """How many people it lately was, who were never seen apart."""
-        own = [one.heads for one in list(self.sightings)[-8:] if not one.shared][-5:]
-        return min(sorted(own)[1], *own[-2:]) if len(own) == 5 else 1
+        own = [one for one in self._window(HEADS_S) if not one.shared]
+        if len(own) < 4 or own[-1].at_s - own[0].at_s < 0.7 * HEADS_S:
+            return 1
+        heads = [one.heads for one in own]
+        return min(sorted(heads)[len(heads) // 5], *heads[-2:])
 
     def rests(self, span_s: float) -> bool:
         """It has been seen for so long, and its box is where it was."""
@@ -179,7 +186,12 @@ class Track:
 
     def moves(self, least_seen: int) -> bool:
         """It has lately gone some way, straight rather than to and fro, and was there most of the time."""
-        recent = self._window(WINDOW_S)
+        return self._goes(self._window(WINDOW_S), least_seen) or (
+            # who is known to move may have turned, or have parted from somebody, a moment ago
+            self.moved_s is not None and self._goes(self._window(WINDOW_S / 2), least_seen)
+        )
+
+    def _goes(self, recent: list[Sighting], least_seen: int) -> bool:
         if self.seen < least_seen or self.seen < 0.6 * self.pictures or self.pictures > self.seen < 4:
             return False
         if len(recent) < 2 or recent[-1].at_s - recent[0].at_s < LEAST_SPAN_S:
