@@ -103,6 +103,7 @@ class Tracker:
     def _parted(self, at_s: float, blobs: Sequence[Blob], known: Sequence[Track]) -> list[Blob]:
         """Blobs that were joined of parts near each other, taken apart where a part is a known thing by itself."""
         found: list[Blob] = []
+        others = [one for one in self._tracks if at_s - one.last.at_s <= LOST_S]
         for blob in blobs:
             parts = list(blob.parts)
             for track in known if parts else ():
@@ -114,7 +115,9 @@ class Tracker:
                     continue
                 parts = [part for part in parts if part not in own]
                 for part in list(parts):  # legs, say, that were not seen before
-                    if _over(part, _around(own)) >= 0.5 and _fits(_around([*own, part]), track.size):
+                    around = _around([*own, part])
+                    whose = [one for one in others if one is not track and _touch(part, one.ahead(at_s)) >= OWN_PART]
+                    if _over(part, _around(own)) >= 0.5 and (_fits(around, track.size) or not whose):
                         own.append(part)
                         parts.remove(part)
                 found.append(Blob(_around(own), blob.outline, tuple(own) if len(own) > 1 else ()))
