@@ -27,6 +27,8 @@ FLIES = 0.45
 """What is faster than so many heights of the picture a second is looked at once more."""
 FLUTTERS = 0.25
 """… and of what is faster than this, while it is new …"""
+JUMP = 0.85
+"""What went so much of its way in a single step, has only begun to look otherwise."""
 HEADS_S = 1.2
 """Heads are counted over this span."""
 JUDGED = 5
@@ -199,6 +201,8 @@ class Track:
         steps = [self._shift(a, b) for a, b in itertools.pairwise(recent)]
         dx, dy = sum(step[0] for step in steps), sum(step[1] for step in steps)
         way, walked = math.hypot(dx, dy), sum(math.hypot(*step) for step in steps)
+        if len(steps) > 2 and max(math.hypot(*step) for step in steps) > JUMP * way:
+            return False
         # A large thing's box trembles more than a small one's.
         extent = (abs(dx) * self.box.width * self._aspect + abs(dy) * self.box.height) / way if way else 0.0
         straight = 0.8 if len(recent) < 5 else 0.6
