@@ -1,7 +1,7 @@
 """What recording costs, beside the peer and the floor, in one run.
 
 `python -m bench.recording [--cameras 8] [--seconds 60] [--json]`.  The same local cameras (1080p25, 4 Mb/s) are
-recorded, one after another for the same time, by
+recorded side by side in the same seconds, so that each meets the same machine, by
 
 - the product's recorder: sealed and hashed;
 - the peer: one `ffmpeg -rtsp_transport tcp -c copy -f segment` a camera, plain, as other recorders use it;
@@ -40,7 +40,8 @@ from tests.peers.cameras import CameraServer
 from tests.peers.support import ManagedProcess, wait_until
 
 FPS, BITRATE = 25, 4_000_000
-SEGMENT_S = 20
+SEGMENT_S = 60
+"""The product's default, for both."""
 TRACE_S = 10.0
 
 
@@ -75,21 +76,27 @@ def video_bytes_a_second(clip: Path) -> float:
     return sum(int(packet["size"]) for packet in told["packets"]) / float(told["streams"][0]["duration"])
 
 
-def measured(processes: Sequence[psutil.Process], seconds: float) -> Cost:
-    """Let them run for `seconds` and look what it cost."""
+def measured(kinds: Sequence[Sequence[psutil.Process]], seconds: float) -> list[Cost]:
+    """Let them run for `seconds` and look what each kind cost in that time."""
     clock = SystemClock()
 
-    def used() -> tuple[float, int]:
-        cpu = sum(sum(process.cpu_times()[:2]) for process in processes)
-        return cpu, sum(process.io_counters().write_chars for process in processes)
+    def used() -> list[tuple[float, int]]:
+        return [
+            (
+                sum(sum(process.cpu_times()[:2]) for process in processes),
+                sum(process.io_counters().write_chars for process in processes),
+            )
+            for processes in kinds
+        ]
 
-    cpu_before, written_before = used()
-    began = clock.monotonic()
+    before, began = used(), clock.monotonic()
     clock.wait(threading.Event(), seconds)
-    cpu_after, written_after = used()
-    passed = clock.monotonic() - began
-    memory = sum(process.memory_info().rss for process in processes)
-    return Cost(passed, cpu_after - cpu_before, memory, written_after - written_before)
+    after, passed = used(), clock.monotonic() - began
+    memory = [sum(process.memory_info().rss for process in processes) for processes in kinds]
+    return [
+        Cost(passed, cpu_after - cpu, rss, written_after - written)
+        for (cpu, written), (cpu_after, written_after), rss in zip(before, after, memory, strict=True)
+    ]
 
 
 def size_of(folder: Path) -> int:
@@ -216,20 +223,19 @@ def measure(cameras: int, seconds: float, folder: Path) -> list[Figure]:
         for place in places.values():
             place.mkdir()
         began = clock.monotonic()
-        with recorder(places["product"], urls) as process:
+        with contextlib.ExitStack() as stack:
+            process = stack.enter_context(recorder(places["product"], urls))
             wait_until(growing(places["product"], "*.age", 1), 30, "a first file")
             first_s = clock.monotonic() - began
             wait_until(growing(places["product"], "*.age", cameras), 60, "all cameras recorded")
+            peers = stack.enter_context(ffmpegs(places["peer"], urls))
+            wait_until(growing(places["peer"], "*.mp4", cameras), 60, "all ffmpegs record")
+            least_process = stack.enter_context(floors(places["floor"], urls))
+            wait_until(growing(places["floor"], "floor?*", cameras), 60, "the floor receives")
             size_before = size_of(places["product"] / "archive")
-            product = measured([process], seconds)
+            product, peer, least = measured(([process], peers, [least_process]), seconds)
             sealed_bytes = size_of(places["product"] / "archive") - size_before
             synced = syncs(process)
-        with ffmpegs(places["peer"], urls) as processes:
-            wait_until(growing(places["peer"], "*.mp4", cameras), 60, "all ffmpegs record")
-            peer = measured(processes, seconds)
-        with floors(places["floor"], urls) as process:
-            wait_until(growing(places["floor"], "floor?*", cameras), 60, "the floor receives")
-            least = measured([process], seconds)
     video_bytes = cameras * video_bytes_a_second(clip) * product.seconds
     return figures(cameras, product, peer, least, sealed_bytes, video_bytes, first_s, synced)
 

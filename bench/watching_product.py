@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import partial
@@ -109,7 +108,7 @@ def raised(path: Path, camera: WatchedCamera) -> tuple[list[Alarm], int]:
     make = partial(
         Analysis, camera, ZoneInfo("Europe/Kyiv"), "uk", lambda: f"alarm-{next(numbers)}", Tampering(camera.tampering)
     )
-    rounds = Rounds(clock, threading.Event(), 1.0, lambda: None)
+    rounds = Rounds(clock, 1.0, lambda: None)
     watch = _Replay(camera, clock, rounds, _no_source, make, heard.append)
     watch.info, packets = _opened(path)
     with contextlib.closing(watch.run()) as steps:

@@ -8,6 +8,7 @@ that never waits for the agent; logs go to standard error, one line each.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -111,6 +112,7 @@ def run_child(
     `work(job, outlet, stop)` runs in the main thread and returns soon after `stop` is set.  Exit code 0 after that, the
     error's own for an EdgeError, 78 for a wrong job, 70 for a defect.
     """
+    gc.freeze()  # what was imported stays, so there is no need to look through it again and again
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"%(levelname)s {name}: %(message)s", force=True)
     stop = threading.Event()
     _stop_on_signals(stop)

@@ -68,10 +68,11 @@ class CameraRecorder(CameraWorker):
                 segmenter.put(packet, lost_before)
             stall = StallWatch(self._clock)
             while True:
+                segmenter.rest()
+                self._writer.sync_if_due()
                 yield TAKE_S
                 for packet, lost_before in feed.take(0):
                     segmenter.put(packet, lost_before)
-                self._writer.sync_if_due()
                 stall.check(feed)
         finally:
             feed.abandon()

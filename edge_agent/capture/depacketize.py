@@ -138,19 +138,28 @@ class PictureAssembler:
                 self._take_h264(data, start, end, done)
         elif end > start:
             self._damaged = True
-        self._marked = marker
-        if self._bytes > MAX_UNIT_BYTES or len(self._parts) > MAX_PARTS:
-            self._skip = ticks
-            self.damaged += 1
-            self._clear()
-        elif marker and self._picture_end and self._agreements >= _AGREEMENTS:
-            self._given = ticks
-            self._give(done)
+        self._after_packet(marker, done)
 
     def carry_on(self, pieces: list[memoryview], size: int) -> None:
         """Take payloads of such packets, less their beginnings; `size` is their sum in bytes."""
         self._parts += pieces
         self._bytes += size
+
+    def end_unit(self, marker: bool, done: list[AccessUnit]) -> None:
+        """What was carried on last is the end of the NAL unit."""
+        assert self._fragment_at is not None
+        self._end_fragment(self._fragment_at)
+        self._after_packet(marker, done)
+
+    def _after_packet(self, marker: bool, done: list[AccessUnit]) -> None:
+        self._marked = marker
+        if self._bytes > MAX_UNIT_BYTES or len(self._parts) > MAX_PARTS:
+            self._skip = self._ticks
+            self.damaged += 1
+            self._clear()
+        elif marker and self._picture_end and self._agreements >= _AGREEMENTS:
+            self._given = self._ticks
+            self._give(done)
 
     def finish(self) -> list[AccessUnit]:
         """The connection is over: the last picture, if its marker came."""

@@ -21,6 +21,10 @@ _log = logging.getLogger(__name__)
 QUEUE_BYTES = 16 << 20
 _PACKET_BYTES = 500
 """What a packet costs beside its data."""
+QUICK_S = 0.05
+"""The shortest time between two rounds."""
+AT_ONCE_BYTES = 512 << 10
+"""So much of one camera may gather: a 4 Mb/s camera sends it in a second."""
 
 
 class Feed:
@@ -141,38 +145,62 @@ class Reader(threading.Thread):
 
 
 class Rounds(threading.Thread):
-    """One thread that reads all cameras which can be polled, every `every_s` seconds; it calls `after` when it has.
+    """One thread that reads all cameras which can be polled, in rounds; it calls `after` when it has.
 
-    Packets gather in the sockets meanwhile: a few large reads cost far less than a wake-up for each packet.
+    Packets gather in the sockets meanwhile: a few large reads cost far less than a wake-up for each packet.  Rounds are
+    `every_s` apart, closer where a camera sends so much that its socket could fill up, and while one is new: the
+    kernel grants a connection more room only once it has seen how much is taken at once.
     """
 
-    def __init__(self, clock: Clock, stop: threading.Event, every_s: float, after: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, every_s: float, after: Callable[[], None]) -> None:
         super().__init__(name="read", daemon=True)
         self._clock = clock
-        self._stop_event = stop
         self._every_s = every_s
         self._after = after
         self._new: deque[tuple[str, PolledSource, Feed]] = deque()
+        self._ended = False
+        self._wake = threading.Event()
+        self._most = 0
+        """Bytes that the largest poll of this round gave."""
+        self.over = False
+        """There will be no more rounds."""
 
     def add(self, name: str, source: PolledSource, feed: Feed) -> None:
         """Take over a source that is open; from any thread."""
         self._new.append((name, source, feed))
+        self._wake.set()
+
+    def end(self) -> None:
+        """Make one more round, and close what is read."""
+        self._ended = True
+        self._wake.set()
 
     def run(self) -> None:
         reading: list[tuple[str, PolledSource, Feed]] = []
-        stopped = False
-        while not stopped:
-            stopped = self._clock.wait(self._stop_event, self._every_s)
+        wait_s = self._every_s
+        ended = False
+        while not ended:
+            self._clock.wait(self._wake, wait_s)
+            self._wake.clear()
+            ended = self._ended
+            wait_s = min(2 * wait_s, self._every_s)
             while self._new:
                 reading.append(self._new.popleft())
+                wait_s = QUICK_S
+            self._most = 0
             reading = [each for each in reading if self._goes_on(*each)]
             self._after()
+            wait_s = max(QUICK_S, wait_s * min(1.0, AT_ONCE_BYTES / max(self._most, 1)))
         for _, source, _ in reading:
             source.close()
+        self.over = True
+        self._after()
 
     def _goes_on(self, name: str, source: PolledSource, feed: Feed) -> bool:
         with reported(name, feed):
-            if feed.put(source.poll()):
+            packets = source.poll()
+            self._most = max(self._most, sum(len(packet.data) for packet in packets))
+            if feed.put(packets):
                 return True
         source.close()
         return False

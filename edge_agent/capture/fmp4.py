@@ -10,9 +10,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
-from edge_agent.buffer.mp4_boxes import box, full_box
+from edge_agent.buffer.mp4_boxes import HEADER_BYTES, box, full_box
 from edge_agent.capture.jpeg import JpegSize
 from edge_agent.capture.nal import ParameterSets, picture, unescaped
 from edge_agent.capture.pictures import Sets
@@ -22,6 +23,11 @@ _SYNC, _NON_SYNC = 0x0200_0000, 0x0101_0000
 _MP4_EPOCH_S = 2_082_844_800
 """Seconds from 1904, where MP4 counts from, to 1970."""
 _NTP_EPOCH_S = 2_208_988_800
+_ROW = struct.Struct(">IIII").pack
+_MOOF_BYTES = HEADER_BYTES + 16
+"""With its `mfhd`, without its `traf` boxes."""
+_TRAF_BYTES = HEADER_BYTES + 16 + 20 + 20
+"""With `tfhd`, `tfdt` and `trun`, less the table."""
 _MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
 
@@ -187,7 +193,7 @@ def _trak(number: int, track: TrackFormat, created: int) -> bytes:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """Samples of one track that follow each other; not empty."""
 
@@ -197,29 +203,24 @@ class Run:
     end: int
     """The decode time at which the last of them ends."""
 
-    @property
+    @cached_property
     def durations(self) -> list[int]:
-        ends = (*(sample.dts for sample in self.samples[1:]), self.end)
-        return [max(0, end - sample.dts) for sample, end in zip(self.samples, ends, strict=True)]
+        times = [sample.dts for sample in self.samples]
+        return [max(0, end - begin) for begin, end in zip(times, [*times[1:], self.end], strict=True)]
 
     @property
     def shown_until(self) -> int:
         """The presentation time at which the last of them ends."""
-        return max(sample.pts + duration for sample, duration in zip(self.samples, self.durations, strict=True))
+        return max([sample.pts + duration for sample, duration in zip(self.samples, self.durations, strict=True)])
 
     def rows(self) -> bytes:
         """The `trun` box's table: duration, size, flags, composition offset of each."""
-        fields = (
-            field
-            for sample, duration in zip(self.samples, self.durations, strict=True)
-            for field in (
-                duration,
-                len(sample.data),
-                _SYNC if sample.sync else _NON_SYNC,
-                sample.pts - sample.dts & 0xFFFF_FFFF,
-            )
+        return b"".join(
+            [
+                _ROW(duration, len(data), _SYNC if sync else _NON_SYNC, pts - dts & 0xFFFF_FFFF)
+                for (data, dts, pts, sync), duration in zip(self.samples, self.durations, strict=True)
+            ]
         )
-        return struct.pack(f">{4 * len(self.samples)}I", *fields)
 
 
 def fragment(sequence: int, runs: Sequence[Run], reference_us: int) -> bytes:
@@ -228,14 +229,14 @@ def fragment(sequence: int, runs: Sequence[Run], reference_us: int) -> bytes:
     seconds, rest = divmod(reference_us, US)
     ntp = (seconds + _NTP_EPOCH_S) << 32 | (rest << 32) // US
     producer = full_box("prft", 1, 8, struct.pack(">IQQ", runs[0].track, ntp & 0xFFFF_FFFF_FFFF_FFFF, samples[0].dts))
-    rows = [run.rows() for run in runs]
-    offset = len(_moof(sequence, runs, rows, 0)) + 8
     data = [sample.data for run in runs for sample in run.samples]
-    head = struct.pack(">I4s", 8 + sum(map(len, data)), b"mdat")
-    return b"".join((producer, _moof(sequence, runs, rows, offset), head, *data))
+    head = struct.pack(">I4s", HEADER_BYTES + sum(map(len, data)), b"mdat")
+    return b"".join((producer, _moof(sequence, runs, [run.rows() for run in runs]), head, *data))
 
 
-def _moof(sequence: int, runs: Sequence[Run], rows: Sequence[bytes], data_offset: int) -> bytes:
+def _moof(sequence: int, runs: Sequence[Run], rows: Sequence[bytes]) -> bytes:
+    """The samples' bytes begin right behind it and the head of their `mdat`."""
+    data_offset = _MOOF_BYTES + sum(_TRAF_BYTES + len(table) for table in rows) + HEADER_BYTES
     trafs = []
     for run, table in zip(runs, rows, strict=True):
         trafs.append(

@@ -9,8 +9,11 @@ from edge_agent.capture.fmp4 import Run, Sample, TrackFormat, fragment
 from edge_agent.capture.source import VIDEO
 from edge_agent.clock import US
 
-FRAGMENT_S = 0.8
-"""With a round of reading (0.2 s) before it, a kill costs a second."""
+FRAGMENT_S = 0.9
+"""Longer it never gets, however much comes at once."""
+REST_S = 0.25
+"""What one round of reading brought is a fragment if it is as long as this.  With a round (0.75 s) before it, a kill
+costs a second."""
 KEYFRAME_S = 0.5
 """A keyframe begins a fragment of its own, so that reading can begin there, unless they come too thick."""
 
@@ -42,17 +45,29 @@ class Fragments:
         self._runs[track].append(Sample(data, dts, pts, sync))
         return done
 
+    def rest(self) -> Fragment | None:
+        """All that has come is added: what is gathered, less the last picture, for its end is not known yet."""
+        pictures = self._runs[VIDEO]
+        if not pictures or self._seconds(pictures[-1].dts) < REST_S:
+            return None
+        last = pictures.pop()
+        done = self._flush(last.dts)
+        self._runs[VIDEO].append(last)
+        return done
+
     def finish(self, last_duration: int) -> Fragment | None:
         """What is left; the last picture lasts `last_duration` ticks."""
         pictures = self._runs[VIDEO]
         return self._flush(pictures[-1].dts + last_duration) if pictures else None
 
     def _full(self, dts: int, sync: bool) -> bool:
-        run = self._runs[VIDEO]
-        if not run:
-            return False
-        seconds = (dts - run[0].dts) / self._tracks[VIDEO].timescale
+        seconds = self._seconds(dts)
         return seconds >= FRAGMENT_S or (sync and seconds >= KEYFRAME_S)
+
+    def _seconds(self, until: int) -> float:
+        """How much is gathered."""
+        pictures = self._runs[VIDEO]
+        return (until - pictures[0].dts) / self._tracks[VIDEO].timescale if pictures else 0.0
 
     def _flush(self, end: int) -> Fragment:
         """`end` is the decode time at which the last picture ends; the last sound lasts till the next one comes."""

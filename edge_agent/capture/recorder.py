@@ -28,7 +28,7 @@ STATS_EVERY = 5
 """In beats of PROGRESS_S."""
 TRIM_EVERY = 20
 """In beats."""
-ROUND_S = 0.2
+ROUND_S = 0.75
 """Between two rounds of reading: how late a picture is known here, and what a kill costs beside the open fragment."""
 CLOSE_S = 3.5
 """Closing a file is quick unless the disk hangs; then what is not closed is recovered as torn."""
@@ -40,7 +40,7 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
     disks = DiskChoice(Disks.first_and(job.archive_dir, job.more_disks), gate, clock, outlet.send)
     place = ArchivePlace(disks, recipients, job.segment_s, job.flush_s, gate)
     came = threading.Event()
-    rounds = Rounds(clock, stop, ROUND_S, came.set)
+    rounds = Rounds(clock, ROUND_S, came.set)
     cameras = [
         CameraRecorder(camera, place, clock, rounds, partial(make_source, camera, clock), outlet.send)
         for camera in job.cameras
@@ -60,6 +60,7 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
         outlet.send(Progress(clock.utc_us(), outlet.dropped))
         if not writer.is_alive():
             raise RuntimeError("the writer ended")
+    rounds.end()
     deadline = clock.monotonic() + CLOSE_S
     writer.join(CLOSE_S)
     # each waits for the disk, so the files are closed side by side
@@ -78,12 +79,14 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
 def _write(steps: Sequence[Generator[float, None, None]], clock: Clock, rounds: Rounds, came: threading.Event) -> None:
     """Drive all cameras, whenever a round of reading has brought something, until there are no more rounds."""
     last = False
-    while not last:
-        clock.wait(came, ROUND_S)
-        came.clear()
-        last = not rounds.is_alive()
+    while True:
         for step in steps:
             next(step)
+        if last:
+            return
+        clock.wait(came, ROUND_S)
+        came.clear()
+        last = rounds.over or not rounds.is_alive()
 
 
 def main() -> None:

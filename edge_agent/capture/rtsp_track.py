@@ -102,12 +102,13 @@ class Track:
             if timestamp != time:
                 time, ticks = timestamp, reception.ticks(timestamp)
             assembler.take(data, at + _PACKET.size, end, second > 127, ticks, 0, now, done)
-            at = self._carry_on_unit(assembler, data, at, end) if assembler.middle else end
+            at = self._carry_on_unit(assembler, data, at, end, done) if assembler.middle else end
         return at
 
-    def _carry_on_unit(self, pictures: Pictures, data: bytes, before: int, at: int) -> int:
-        """Take the packets from `at` that do nothing but carry on the NAL unit of the one at `before`; gives where they
-        end.  Each differs from the one before in its sequence number only, so comparing is all there is to do."""
+    def _carry_on_unit(self, pictures: Pictures, data: bytes, before: int, at: int, done: list[AccessUnit]) -> int:
+        """Take the packets from `at` that do nothing but carry on the NAL unit of the one at `before`, and the one that
+        ends it; gives where they end.  Each differs from the one before in little more than its sequence number, so
+        comparing is all there is to do."""
         middle = pictures.middle
         fields = _FRAGMENT[len(middle)]
         if before + fields.size > at:
@@ -118,24 +119,28 @@ class Track:
         payload, size = fields.size, len(data)
         first = sequence = self.reception.expected
         view, pieces, total = memoryview(data), list[memoryview](), 0
-        unpack = fields.unpack_from
-        while at + payload < size:
+        unpack, last, ended = fields.unpack_from, middle[:-1] + bytes((middle[-1] | 0x40,)), False
+        while not ended and at + payload < size:
             its_channel, length, its_kind, number, its_timestamp, its_source, begins = unpack(data, at)
             end = at + 4 + length
             if (
                 number != sequence & 0xFFFF
-                or begins != middle
-                or its_kind != kind
                 or its_timestamp != timestamp
                 or its_channel != channel
                 or its_source != source
                 or not at + payload < end <= size
             ):
                 break
+            if begins != middle or its_kind != kind:
+                ended = begins == last and its_kind & ~0x80 == kind
+                if not ended:
+                    break
             pieces.append(view[at + payload : end])
             total += end - at - payload
             sequence += 1
             at = end
         self.reception.took(sequence - first)
         pictures.carry_on(pieces, total)
+        if ended:
+            pictures.end_unit(its_kind & 0x80 > 0, done)
         return at

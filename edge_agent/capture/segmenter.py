@@ -55,6 +55,12 @@ class Segmenter:
         elif packet.track == AUDIO and self._sound and self._fragments and packet.pts is not None:
             self._hear(packet, packet.pts)
 
+    def rest(self) -> None:
+        """All that has come is put: write it."""
+        done = self._fragments.rest() if self._fragments else None
+        if done:
+            self._writer.append(done)
+
     def end(self) -> None:
         """The connection is over: close the file where its last picture ends."""
         if self._started:

@@ -44,7 +44,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
 
     zone = ZoneInfo(job.timezone)
     detector = _detector(job.detector) if job.detector else None
-    rounds = Rounds(clock, stop, ROUND_S, lambda: None)
+    rounds = Rounds(clock, ROUND_S, lambda: None)
     cameras = [
         CameraWatch(
             camera,
@@ -75,6 +75,7 @@ def watch(job: WatcherJob, clock: Clock, outlet: Outlet, stop: threading.Event) 
         hanging = stuck
         if not stuck:
             outlet.send(Progress(clock.utc_us(), outlet.dropped))
+    rounds.end()
     deadline = clock.monotonic() + CLOSE_S
     for thread in threads:
         thread.join(max(0.0, deadline - clock.monotonic()))

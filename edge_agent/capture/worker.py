@@ -20,7 +20,7 @@ from edge_agent.model import CameraFault, CameraId, CameraState
 
 _log = logging.getLogger(__name__)
 
-STALL_S = 4.0
+STALL_S = 3.5
 OPEN_S = 12.0
 TAKE_S = 0.2
 STEADY_S = 30.0
@@ -123,4 +123,4 @@ class StallWatch:
         if feed.last_picture:
             self._last_at = feed.last_picture.arrival_monotonic
         if self._clock.monotonic() - self._last_at > STALL_S:
-            raise CameraFailed(CameraFault.STALLED, f"no picture for {STALL_S:.0f} s")
+            raise CameraFailed(CameraFault.STALLED, f"no picture for {STALL_S:g} s")

@@ -21,7 +21,7 @@ from tests.peers.support import wait_until
 
 INFO = StreamInfo(VideoTrack("h264", Fraction(1, 90_000), 640, 360, b""))
 
-ROUNDS = Rounds(SystemClock(), threading.Event(), 1.0, lambda: None)
+ROUNDS = Rounds(SystemClock(), 1.0, lambda: None)
 """Never started: nothing here can be polled."""
 
 
@@ -133,8 +133,8 @@ class Polled(Hanging):
 
 
 def test_one_thread_reads_all_that_can_be_polled_and_one_that_fails_leaves_the_others_alone() -> None:
-    stop, rounds_done = threading.Event(), threading.Semaphore(0)
-    rounds = Rounds(SystemClock(), stop, 0.01, rounds_done.release)
+    rounds_done = threading.Semaphore(0)
+    rounds = Rounds(SystemClock(), 0.01, rounds_done.release)
     short, long = Polled([[packet(0)], [], [packet(1), packet(2)]]), Polled([[packet(number)] for number in range(500)])
     feeds = Feed(), Feed()
     for source, feed in zip((short, long), feeds, strict=True):
@@ -146,21 +146,45 @@ def test_one_thread_reads_all_that_can_be_polled_and_one_that_fails_leaves_the_o
         feeds[0].take(0)
     before = feeds[1].frames
     wait_until(lambda: feeds[1].frames > before, 5, "the other is still read")
-    stop.set()
+    rounds.end()
     rounds.join(5)
     assert long.closed.is_set()
     assert rounds_done.acquire(timeout=0)
 
 
 def test_an_abandoned_feed_has_its_source_closed_at_the_next_round() -> None:
-    stop, source, feed = threading.Event(), Polled([[] for _ in range(500)]), Feed()
-    rounds = Rounds(SystemClock(), stop, 0.01, lambda: None)
+    source, feed = Polled([[] for _ in range(500)]), Feed()
+    rounds = Rounds(SystemClock(), 0.01, lambda: None)
     rounds.add("gate", source, feed)
     rounds.start()
     feed.abandon()
     assert source.closed.wait(5)
-    stop.set()
+    rounds.end()
     rounds.join(5)
+
+
+class Paced(SystemClock):
+    """Time flies; what was waited for is kept."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return event.is_set()
+
+
+def test_rounds_are_close_while_a_camera_is_new_or_sends_much_and_else_far_apart() -> None:
+    clock = Paced()
+    calm = [[packet(0)] for _ in range(6)]
+    stormy = [[packet(0, size=1 << 20)] for _ in range(2)]
+    rounds = Rounds(clock, 0.8, lambda: None)
+    rounds.add("gate", Polled([*calm, *stormy, [packet(0)], [packet(0)]]), Feed())
+    rounds.start()
+    wait_until(lambda: len(clock.waits) > 20, 5, "some rounds")
+    rounds.end()
+    rounds.join(5)
+    assert clock.waits[1:13] == [0.05, 0.1, 0.2, 0.4, 0.8, 0.8, 0.8 / 2, 0.8 / 2, 0.8, 0.8, 0.8, 0.8]
 
 
 def test_the_opening_puts_the_first_picture_back_to_when_it_came_and_fills_in_its_times() -> None:
