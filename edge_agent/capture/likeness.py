@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edge_agent.model import Box
@@ -110,21 +112,22 @@ class Likeness:
         places: the tops and lefts to try, in pixels; step: every so many rows and columns are compared.
         """
         height, width = patch.pixels.shape
-        rows = places[0][:, None] + np.arange(0, height, step)
-        columns = places[1][:, None] + np.arange(0, width, step)
-        inside = ((rows >= 0) & (rows < picture.shape[0]))[:, None, :, None] & (
-            (columns >= 0) & (columns < picture.shape[1])
-        )[None, :, None, :]
-        at = (
-            rows.clip(0, picture.shape[0] - 1)[:, None, :, None],
-            columns.clip(0, picture.shape[1] - 1)[None, :, None, :],
-        )
-        own = patch.strange[::step, ::step]
-        counts = own & inside & ~hidden[at]
+        (top, left), (foot, right) = (int(places[0][0]), int(places[1][0])), (int(places[0][-1]), int(places[1][-1]))
+        rows, columns = slice(top, foot + height), slice(left, right + width)
+        down, across = (int(one[1] - one[0]) for one in places)
+
+        def tried(plane: NDArray[Any], beyond: int) -> NDArray[Any]:
+            around = _cut(plane, rows, columns, beyond)
+            return sliding_window_view(around, (height, width))[::down, ::across, ::step, ::step]
+
+        own, pixels = patch.strange[::step, ::step], patch.pixels[::step, ::step]
+        counts = own & ~tried(hidden, True)
         visible = np.count_nonzero(counts, axis=(2, 3))
-        unlike = np.abs(picture[at].astype(np.int16) - patch.pixels[::step, ::step])
-        unlike = np.where(strange[at], np.minimum(unlike, UNLIKE), UNLIKE)
-        cost: NDArray[np.float64] = np.where(counts, unlike, 0).sum(axis=(2, 3)) / np.maximum(visible, 1)
+        there = tried(picture, 0)
+        unlike = np.minimum(np.maximum(there, pixels) - np.minimum(there, pixels), UNLIKE)
+        unlike[~tried(strange, False)] = UNLIKE
+        unlike *= counts
+        cost: NDArray[np.float64] = unlike.sum(axis=(2, 3)) / np.maximum(visible, 1)
         cost[visible < VISIBLE * max(1, int(np.count_nonzero(own)))] = np.inf
         return cost
 
@@ -150,3 +153,16 @@ def _shifts(reach: float, step: int) -> NDArray[np.int_]:
     """Whole pixels to both sides, LEAST_REACH at least."""
     most = max(step, max(LEAST_REACH, round(reach)) // step * step)
     return np.arange(-most, most + 1, step)
+
+
+def _cut(plane: NDArray[Any], rows: slice, columns: slice, beyond: int) -> NDArray[Any]:
+    """A part of a plane that may reach beyond its edges, where all is `beyond`."""
+    (top, foot), (left, right) = (rows.start, rows.stop), (columns.start, columns.stop)
+    inside = plane[max(0, top) : max(0, foot), max(0, left) : max(0, right)]
+    if inside.shape == (foot - top, right - left):
+        return inside
+    whole = np.full((foot - top, right - left), beyond, plane.dtype)
+    if inside.size:
+        y, x = max(0, -top), max(0, -left)
+        whole[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+    return whole
