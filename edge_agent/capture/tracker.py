@@ -28,6 +28,8 @@ LOST_S = 0.7
 """… and was seen so lately, or a picture ago."""
 HIDDEN_S = 3.0
 """Who is not found in a blob with others for so long is not in it any more."""
+LOOKED_FOR = 8
+"""No more than so many are looked for in one blob and picture; where they are more, they take turns."""
 LARGER = 1.4
 """A thing looks at most so many times as wide and as high as it usually does."""
 ONE_S, ONE_PART = 1.6, 0.8
@@ -188,22 +190,24 @@ class Tracker:
             if track.number in alone:
                 track.add(Sighting(at_s, alone[track.number], blob.outline))
         # the nearest to the camera hide the others
+        turns = math.ceil(len(together) / LOOKED_FOR)
         for track in sorted(together, key=lambda one: -_foot(expected[one.number])):
-            self._place(at_s, track, expected[track.number])
+            self._place(at_s, track, expected[track.number], look=(track.number + track.pictures) % turns == 0)
 
-    def _place(self, at_s: float, track: Track, expected: Box) -> None:
+    def _place(self, at_s: float, track: Track, expected: Box, *, look: bool) -> None:
         after_s = at_s - track.last.at_s
         if track.drift is None:
             vx, vy, _ = track.velocity()
             track.drift = (vx / self._aspect, vy)
-        found = self._eyes.find(track.number, expected) if self._eyes else None
+        found = self._eyes.find(track.number, expected) if self._eyes and look else None
         if found is not None:
             was = track.box
             vx, vy = track.drift
             now_x = (found.x + found.width / 2 - was.x - was.width / 2) / after_s
             now_y = (_foot(found) - _foot(was)) / after_s
             track.drift = (vx + STEERS * (now_x - vx), vy + STEERS * (now_y - vy))
-        track.hidden_s = 0.0 if found else track.hidden_s + after_s
+        if look:
+            track.hidden_s = 0.0 if found else track.hidden_s + after_s
         track.add(Sighting(at_s, _inside(found or expected), shared=True))
 
     def _drop_doubles(self, at_s: float) -> None:

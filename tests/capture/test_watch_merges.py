@@ -248,3 +248,29 @@ def test_an_insect_that_turns_raises_nothing_and_a_cyclist_does() -> None:
             outcome = alarms.update(Instant(number, number / FPS), [Blob(Box(x, y, 0.07, 0.15))])
             started += len(outcome.decisions)
         assert min(started, 1) == count
+
+
+class Asked(Likeness):
+    """Who was looked for since."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[int] = []
+
+    def find(self, number: int, expected: Box) -> Box | None:
+        self.numbers.append(number)
+        return super().find(number, expected)
+
+
+def test_in_a_large_crowd_they_are_looked_for_by_turns() -> None:
+    eyes = Asked()
+    tracker = Tracker(16 / 9, eyes)
+    moved(tracker, [[Blob(person(0.05 + 0.09 * k + 0.004 * n)) for k in range(10)] for n in range(20)])
+    asked = []
+    for n in range(20, 24):
+        eyes.numbers = []
+        tracks = moved(tracker, [[Blob(Box(0.1, 0.55, 0.9, 0.25))]], n)
+        asked.append(set(eyes.numbers))
+    assert len(tracks) == 10
+    assert all(len(some) <= 8 for some in asked)
+    assert set().union(*asked) == {track.number for track in tracks}
