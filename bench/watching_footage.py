@@ -21,10 +21,9 @@ from bench.scenes.catalogue import Rules
 from bench.scenes.clips import CACHE, encode
 from bench.scenes.labels import Kind, Line, Zone
 from bench.watching_peers import QUIET_S
-from bench.watching_product import camera_of, raised, told
+from bench.watching_product import camera_of, crossings, raised, told
 from bench.watching_score import DIRECTION_DEG, EARLY_S, LATE_S, Told, apart_deg
-from edge_agent.clock import US
-from edge_agent.model import Alarm, AlarmNature
+from edge_agent.model import AlarmNature
 
 FOLDER = Path(__file__).parent / "footage"
 EXAMPLES = Path("/usr/share/doc/opencv-doc/examples/data")
@@ -181,7 +180,7 @@ class FootageScore:
             fitting = [one for one in left if since_s <= one[0] <= until_s and one[1] in (crossing.side, None)]
             if fitting:
                 self.crossings_told += 1
-                left.remove(fitting[0])
+                left.remove(min(fitting, key=lambda one: one[1] is None))
             else:
                 self.notes.append(f"{film.name}: crossing to the {crossing.side} at {crossing.at_s:.1f} s not told")
         self.crossings_false += len(left)
@@ -241,16 +240,3 @@ def short(alarm: Told) -> Told:
     return Told(
         alarm.start_s, max(alarm.start_s, alarm.end_s - QUIET_S), alarm.kind, alarm.zone, alarm.direction_deg
     )  # fmt: skip
-
-
-def crossings(alarms: Iterable[Alarm], began_us: int) -> list[tuple[float, str | None]]:
-    """Each that an alarm counted, when it was told; of several in one message only the last one's side is known."""
-    found: list[tuple[float, str | None]] = []
-    counted: dict[str, int] = {}
-    for alarm in alarms:
-        more = alarm.count - counted.get(alarm.alarm_id, 0)
-        if alarm.nature is AlarmNature.LINE and more > 0:
-            at_s = (alarm.at_us - began_us) / US
-            found += [(at_s, None)] * (more - 1) + [(at_s, alarm.side.value if alarm.side else None)]
-            counted[alarm.alarm_id] = alarm.count
-    return found

@@ -186,6 +186,20 @@ def told(alarms: Iterable[Alarm], began_us: int) -> list[Told]:
                 Kind(last.nature.value),
                 last.zone,
                 directions[0] if directions else None,
+                tuple(crossings(messages, began_us)),
             )
         )
+    return found
+
+
+def crossings(alarms: Iterable[Alarm], began_us: int) -> list[tuple[float, str | None]]:
+    """Each that an alarm counted, when it was told; of several in one message only the last one's side is known."""
+    found: list[tuple[float, str | None]] = []
+    counted: dict[str, int] = {}
+    for alarm in alarms:
+        more = alarm.count - counted.get(alarm.alarm_id, 0)
+        if alarm.nature is AlarmNature.LINE and more > 0:
+            at_s = (alarm.at_us - began_us) / US
+            found += [(at_s, None)] * (more - 1) + [(at_s, alarm.side.value if alarm.side else None)]
+            counted[alarm.alarm_id] = alarm.count
     return found

@@ -26,6 +26,8 @@ class Told:
     kind: Kind | None = None
     zone: str | None = None
     direction_deg: float | None = None
+    crossings: tuple[tuple[float, str | None], ...] = ()
+    """Of a line, each that was counted: when that was told, and to which side, where that is known."""
 
 
 @dataclass(slots=True)
@@ -53,8 +55,13 @@ class Score:
     """What was missed, wrong or false, for people."""
 
     def add(self, scene: Scene, told: Sequence[Told]) -> None:
+        said = [(alarm.zone, *one) for alarm in told for one in _crossings(alarm)]
         for label in expected(scene):
-            self._event(scene, label, told)
+            self._event(scene, label, told, said)
+        for line, at_s, side in said:
+            if any(one.kind is Kind.LINE and abs(one.start_s - at_s) < SLOW_S for one in scene.labels):
+                self.false_alarms += 1
+                self.notes.append(f"{scene.name}: counted one too many to the {side} of {line} at {at_s:.1f} s")
         false = [alarm for alarm in told if not any(_explains(label, alarm) for label in scene.labels)]
         self.false_alarms += len(false)
         for alarm in false:
@@ -64,9 +71,22 @@ class Score:
             self.empty_s += scene.seconds
             self.false_when_empty += len(false)
 
-    def _event(self, scene: Scene, label: Label, told: Sequence[Told]) -> None:
+    def _event(
+        self, scene: Scene, label: Label, told: Sequence[Told], said: list[tuple[str | None, float, str | None]]
+    ) -> None:
+        """said: crossings that were told and stand for no label yet."""
         near = [alarm for alarm in told if _at(label, alarm)]
         right = [alarm for alarm in near if alarm.kind is label.kind and alarm.zone == label.zone]
+        if label.kind is Kind.LINE:
+            since_s, until_s = _window(label)
+            fitting = [
+                one
+                for one in said
+                if one[0] == label.zone and since_s <= one[1] <= until_s and one[2] in (label.side, None)
+            ]
+            right = right if fitting else []
+            if fitting:
+                said.remove(min(fitting, key=lambda one: one[2] is None))
         # A plain «motion» is what was asked for, whoever tells it.
         named = bool(right) or (label.kind is Kind.MOTION and bool(near))
         self.events += 1
@@ -90,7 +110,16 @@ class Score:
             self.directions_untold += 1
             self.notes.append(f"{scene.name}: no direction of {label.kind} at {label.start_s:.1f} s")
             return
-        off = min(apart_deg(one, other) for one in said[:1] for other in label.directions_deg)
+        # one alarm of a line stands for all who cross meanwhile, and tells the direction of one of them
+        beside = [
+            direction
+            for one in scene.labels
+            if one.kind is label.kind is Kind.LINE
+            and one.zone == label.zone
+            and abs(one.start_s - label.start_s) < NEAR_S
+            for direction in one.directions_deg
+        ]
+        off = min(apart_deg(said[0], other) for other in (*label.directions_deg, *beside))
         if off <= DIRECTION_DEG:
             self.directions_right += 1
         else:
@@ -115,6 +144,11 @@ def expected(scene: Scene) -> list[Label]:
     """The labels that the camera is asked to tell of."""
     asked = {Kind.MOTION} | SPOILT | scene.rules.tells
     return [label for label in scene.labels if label.kind in asked]
+
+
+def _crossings(alarm: Told) -> Sequence[tuple[float, str | None]]:
+    """What an alarm of a line counted: at least one."""
+    return (alarm.crossings or ((alarm.start_s, None),)) if alarm.kind is Kind.LINE else ()
 
 
 def apart_deg(a: float, b: float) -> float:

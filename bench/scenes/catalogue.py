@@ -339,6 +339,22 @@ def _line(rightwards: bool) -> Recipe:
     )
 
 
+def _meet_on_the_line(*others: tuple[float, float, float, bool]) -> Recipe:
+    """Several who are on the line at about one time, each (metres behind the first, pixels nearer, m/s, rightwards)."""
+
+    def recipe(dice: Dice) -> Draft:
+        at_s, y, turned = FIRST_S + 12, dice.between(646, 654), dice.coin()
+        players = []
+        for behind_m, nearer, speed, rightwards in others:
+            late_s = (behind_m + dice.between(-0.1, 0.1)) / speed
+            one = dice.crosses(0, y + nearer, speed=speed, rightwards=rightwards != turned)
+            begins_s = at_s + late_s - one.ends_s / 2  # the line is in the middle of the way
+            players.append(player([(begins_s + when, x, row) for when, x, row in one.way], look=one.look))
+        return Draft(34, players=tuple(players), rules=Rules(lines=(KERB,), tells=frozenset({Kind.LINE})))
+
+    return recipe
+
+
 def _loiters(dice: Dice) -> Draft:
     """To and fro before the entrance for half a minute."""
     places = [(dice.between(520, 600), 655.0) if n % 2 else (dice.between(680, 780), 668.0) for n in range(9)]
@@ -476,6 +492,13 @@ RECIPES: dict[str, Recipe] = {
     "leaves the zone": _leaves,
     "crosses the line to the right": _line(True),
     "crosses the line to the left": _line(False),
+    "two cross on the line": _meet_on_the_line((0, 0, 1.4, True), (0.3, 14, 1.5, False)),
+    "two abreast over the line": _meet_on_the_line((0, 0, 1.4, True), (0.5, 16, 1.4, True)),
+    "one behind another over the line": _meet_on_the_line((0, 0, 1.4, True), (1.2, 4, 1.4, True)),
+    "overtaken on the line": _meet_on_the_line((0, 0, 1.1, True), (0.2, 14, 1.9, True)),
+    "two meet two on the line": _meet_on_the_line(
+        (0, 0, 1.4, True), (1.1, 6, 1.4, True), (0.4, 16, 1.5, False), (1.4, 20, 1.5, False)
+    ),
     "loiters": _loiters,
     "object left": _object_left,
     "object taken": _object_taken,

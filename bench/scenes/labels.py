@@ -10,7 +10,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import cv2
@@ -115,6 +115,8 @@ class Label:
     """Of those who move in it; empty where there is none to tell, or it turns."""
     track: tuple[Sight, ...] = ()
     """Of the thing, or of the first of them."""
+    side: str | None = None
+    """Of the line, as seen along it, to which somebody went."""
 
 
 def direction_deg(sights: Sequence[Sight], aspect: float = ASPECT) -> float | None:
@@ -223,8 +225,10 @@ def line_crossings(tracks: Iterable[Track], line: Line) -> list[Label]:
     labels: list[Label] = []
     for track in tracks:
         for before, after in itertools.pairwise(track.sights):
-            if (line.side(before.foot) > 0) != (line.side(after.foot) > 0) and line.beside(after.foot):
-                labels.append(_instant(Kind.LINE, line.name, track, after.at_s))
+            right = line.side(after.foot) > 0
+            if (line.side(before.foot) > 0) != right and line.beside(after.foot):
+                label = _instant(Kind.LINE, line.name, track, after.at_s)
+                labels.append(replace(label, side="right" if right else "left"))
     return labels
 
 

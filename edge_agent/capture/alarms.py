@@ -14,7 +14,8 @@ from edge_agent.capture.calibration import View, movement
 from edge_agent.capture.naming import Names
 from edge_agent.capture.natures import Happening, Natures
 from edge_agent.capture.regions import Line, Point, Region
-from edge_agent.capture.tracks import Blob, Instant, Track, Tracker
+from edge_agent.capture.tracker import Eyes, Tracker
+from edge_agent.capture.tracks import Blob, Instant, Track
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Approach, Box, CameraId, Kind, Moment, Pace, Side
 
 QUIET_S = 4.0
@@ -79,7 +80,9 @@ class _Open:
     pace: Pace | None = None
     kind: Kind | None = None
     side: Side | None = None
-    counted: set[tuple[int, Side | None]] = field(default_factory=set)
+    counted: set[tuple[int, Side | None, int]] = field(default_factory=set)
+    told_count: int = 0
+    told_side: Side | None = None
     forgotten: int = 0
     first_score: float = 0.0
     best_score: float = 0.0
@@ -115,16 +118,19 @@ class Alarms:
     lines: Sequence[Line] = ()
     names: Names | None = None
     """What things are called by the city's detector, where there is one."""
+    eyes: Eyes | None = None
+    """Finds things again in a blob with others, where somebody can."""
     moving: bool = field(init=False, default=False)
     """Whether something moved in the last picture."""
     _tracker: Tracker = field(init=False)
     _natures: Natures = field(init=False)
     _open: dict[Key, _Open] = field(init=False, default_factory=dict)
     _following: list[Box] = field(init=False, default_factory=list)
+    _proven: list[Box] = field(init=False, default_factory=list)
     _at_s: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self._tracker = Tracker(self.view.aspect)
+        self._tracker = Tracker(self.view.aspect, self.eyes)
         self._natures = Natures(self.regions, self.lines, self.view)
 
     @property
@@ -141,6 +147,11 @@ class Alarms:
         """Where the things are that the background must not swallow."""
         return self._following
 
+    @property
+    def proven(self) -> list[Box]:
+        """Where things were seen that have turned out to move with the last picture."""
+        return self._proven
+
     def update(self, now: Instant, blobs: Sequence[Blob], troubles: Collection[AlarmNature] = ()) -> Outcome:
         """What a picture changes; a picture not later than the one before is ignored.
 
@@ -155,6 +166,7 @@ class Alarms:
         tracks = self._tracker.update(now.s, blobs)
         moving = [track for track in tracks if track.last.at_s == now.s and track.moves(least_seen)]
         self.moving = bool(moving)
+        self._proven = [one.box for track in moving if track.moved_s is None for one in track.sightings]
         happenings = self._natures.update(now.s, tracks, moving)
         held = self._natures.held(tracks, now.s)
         self._following = [track.box for track in dict.fromkeys([*moving, *held])]
@@ -172,6 +184,8 @@ class Alarms:
                 best.append(alarm.alarm_id)
         for alarm in self._open.values():
             _see(alarm, tracks, now.s)
+            if self._owes(now, alarm) or self._learns_later(now, alarm, moving):
+                decisions.append(self._told(now, alarm, AlarmPhase.UPDATE, Moment.UPDATE))
         vanished = tuple(alarm.alarm_id for alarm in self._open.values() if alarm.seen_s == before_s)
         seen = tuple(alarm.alarm_id for alarm in self._open.values() if alarm.seen_s == now.s)
         return Outcome((*self._ended(now), *decisions), tuple(best), vanished, seen)
@@ -194,16 +208,29 @@ class Alarms:
             alarm = self._open[key] = _Open(self.new_id(), key, now, now.s, now.s)
             self._follow(alarm, now, happening)
             return self._told(now, alarm, AlarmPhase.START, Moment.START, happening.things)
-        knew, counted = alarm.direction_deg is not None, alarm.count
+        knew = alarm.direction_deg is not None
         self._follow(alarm, now, happening)
         learnt = not knew and alarm.direction_deg is not None
-        # each crossing is an event of its own: who crosses later is told of at once, but not more than once a second
-        more = happening.nature is AlarmNature.LINE and alarm.count > counted and now.s - alarm.told_s >= 1
         pause_s = min(UPDATE_MOST_S, max(UPDATE_S, (now.s - alarm.started.s) / 6))
-        if learnt or more or now.s - alarm.told_s >= pause_s:
-            moment = Moment.UPDATE if learnt or more else None
+        if learnt or self._owes(now, alarm) or now.s - alarm.told_s >= pause_s:
+            moment = Moment.UPDATE if learnt or self._owes(now, alarm) else None
             return self._told(now, alarm, AlarmPhase.UPDATE, moment, happening.things)
         return None
+
+    def _learns_later(self, now: Instant, alarm: _Open, moving: Sequence[Track]) -> bool:
+        """Where its thing goes shows only once it has left: a zone may be narrow."""
+        if alarm.direction_deg is not None or alarm.thing is None or alarm.last_s == now.s or alarm.thing not in moving:
+            return False
+        self._measure(alarm, now, alarm.thing)
+        return alarm.direction_deg is not None
+
+    @staticmethod
+    def _owes(now: Instant, alarm: _Open) -> bool:
+        """Each crossing is an event of its own: who crosses later is told of at once, but not more than once a second
+        to one side."""
+        if alarm.key[0] is not AlarmNature.LINE or alarm.count == alarm.told_count:
+            return False
+        return alarm.side is not alarm.told_side or now.s - alarm.told_s >= 1 - 1e-6
 
     def _ended(self, now: Instant) -> list[Decision]:
         over = [alarm for key, alarm in self._open.items() if now.s - alarm.last_s >= QUIET.get(key[0], QUIET_S) - 1e-9]
@@ -222,7 +249,9 @@ class Alarms:
         if not happening.things:
             return
         alarm.side = happening.side or alarm.side
-        alarm.counted |= {(track.number, happening.side) for track in happening.things}
+        line = happening.nature is AlarmNature.LINE
+        for track in happening.things:
+            alarm.counted |= {(track.number, happening.side, head) for head in range(track.heads if line else 1)}
         if len(alarm.counted) > 256:  # an alarm may last for days
             alarm.forgotten += len(alarm.counted) - 64
             alarm.counted = set(sorted(alarm.counted, key=lambda one: one[0])[-64:])
@@ -231,10 +260,15 @@ class Alarms:
         alarm.thing, alarm.box = main, main.box
         if same and alarm.direction_deg is not None and now.s - alarm.measured_s < MEASURED_S:
             return
+        if not same:
+            alarm.kind = None
+        self._measure(alarm, now, main)
+
+    def _measure(self, alarm: _Open, now: Instant, thing: Track) -> None:
         alarm.measured_s = now.s
-        found = movement(main, self.view)
-        named = self.names.kind(main.number) if self.names else None
-        alarm.kind = named or found.kind or (alarm.kind if same else None)
+        found = movement(thing, self.view)
+        named = self.names.kind(thing.number) if self.names else None
+        alarm.kind = named or found.kind or alarm.kind
         if found.way >= DIRECTION_WAY:
             alarm.direction_deg, alarm.bearing_deg = _degrees(found.direction_deg), _degrees(found.bearing_deg)
             alarm.approach, alarm.pace = found.approach, found.pace
@@ -259,7 +293,7 @@ class Alarms:
     def _told(
         self, now: Instant, alarm: _Open, phase: AlarmPhase, moment: Moment | None, things: Sequence[Track] = ()
     ) -> Decision:
-        alarm.told_s = now.s
+        alarm.told_s, alarm.told_count, alarm.told_side = now.s, alarm.count, alarm.side
         box, path = alarm.box, alarm.path
         if moment is Moment.BEST:
             box, path = alarm.best_box, alarm.best_path

@@ -17,6 +17,7 @@ from edge_agent.capture.alarms import Alarms, Decision
 from edge_agent.capture.calibration import Ground, View
 from edge_agent.capture.detector import Detector, DetectorError
 from edge_agent.capture.frozen import Keyframes
+from edge_agent.capture.likeness import Likeness
 from edge_agent.capture.look import Looker
 from edge_agent.capture.motion import MotionDetector, reduced, render
 from edge_agent.capture.naming import Names
@@ -114,6 +115,7 @@ class Analysis:
         self._names: Names | None = None
         self._detector: MotionDetector | None = None
         self._alarms: Alarms | None = None
+        self._eyes = Likeness()
         self._blobs: list[Blob] = []
         self._stirred_s = 0.0
         self._before_s = 0.0
@@ -135,17 +137,20 @@ class Analysis:
             self._detector = MotionDetector(size, self._camera.min_area, outlines=outlines)
             view = _view(self._camera, size[0] / size[1])
             self._names = _names(self._camera) if self._detects else None
+            self._eyes = Likeness()
             self._alarms = Alarms(
-                self._camera.id, self._camera.regions, view, self._new_id, self._camera.lines, self._names
+                self._camera.id, self._camera.regions, view, self._new_id, self._camera.lines, self._names, self._eyes
             )
             self._before_s = now.s
         elapsed_s = max(0.0, now.s - self._before_s)
         self._before_s = now.s
         blobs = self._blobs = self._detector.detect(luma, elapsed_s, self._alarms.following)
+        self._eyes.see(self._detector.picture, self._detector.mask)
         if blobs or not self._detector.ready:
             self._stirred_s = now.s
         troubles = self._tampering.see(luma, now.s, moving=self._alarms.moving)
         outcome = self._alarms.update(now, blobs, troubles)
+        self._detector.excuse(self._alarms.proven)
         if outcome.vanished and self._latest is not None:
             self._keep(outcome.vanished, Moment.END, _frame(*self._latest))
         for alarm_id in outcome.seen:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.capture.tracks import Blob
+from edge_agent.capture.tracks import NEAR_X, NEAR_Y, Blob
 from edge_agent.model import Box
 
 cv2.setNumThreads(1)  # one camera's analysis must not take a second core from the recording
@@ -38,6 +39,12 @@ SAME_LIGHT = 0.3
 """A change of light by fewer grey levels is none."""
 UNREST_MOST = 40.0
 """Whatever is stranger than this makes a place no more restless."""
+RAISED_MOST = 64
+HEADS_FROM = 20
+"""Lower blobs than this, in pixels, show no heads."""
+HEAD_LEVEL, HEAD_GAP, APART = 0.75, 0.12, 0.2
+"""A head is so high up in a blob, the gap beside it so deep, and the next one so far away, in heights of the blob."""
+_FIRST_MOST = 16
 _FINE = (15, 15)
 """What is finer than this is structure, what is coarser light."""
 
@@ -96,14 +103,24 @@ class MotionDetector:
         """Where the last picture differed, 255 or 0, in the size that is analysed; None while nothing is reported."""
         self._outlines = outlines
         self._usual: _Plane | None = None
+        self._first: list[Luma] = []
+        """The pictures of the beginning, until the model is learnt from them."""
         self._unrest: _Plane = np.zeros(self._small[::-1], np.float32)
+        self._raised: deque[tuple[Box, tuple[slice, slice], _Plane]] = deque(maxlen=RAISED_MOST)
+        """Of things that are not known to move: where they were, and the unrest of that place before."""
         self._before: Luma = np.zeros(self._small[::-1], np.uint8)
         self._neighbours = np.ones((3, 3), np.uint8)
         self._join = np.ones((5, 3), np.uint8)
         self._around = np.ones((5, 5), np.uint8)
+        self._large, self._larger = np.ones((7, 5), np.uint8), np.ones((15, 11), np.uint8)
         self._frames = 0
         self._seen_s = 0.0
         self._hold_s = 0.0
+
+    @property
+    def picture(self) -> Luma:
+        """The last picture as it is analysed; of the size of `mask`."""
+        return self._before
 
     @property
     def ready(self) -> bool:
@@ -124,6 +141,7 @@ class MotionDetector:
         now = self._prepared(luma)
         if self._usual is None:
             self._usual, self._before, self._frames = now.astype(np.float32), now, 1
+            self._first = [now]
             return []
         was_ready = self.ready
         self._frames += 1
@@ -139,7 +157,7 @@ class MotionDetector:
         if self._learnt and count > self._is.light_part * mask.size:
             self._hold_s = self._is.light_hold_s
         if not was_ready or self._hold_s > 0:
-            self._learn_fast(now, usual, strange)
+            self._learn_fast(now, usual)
             return []
         if count < 0.25 * self._min_pixels:
             mask[:] = 0  # single pixels, which the majority would take away
@@ -149,9 +167,21 @@ class MotionDetector:
             mask = cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1]  # type: ignore[assignment]
             mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self._join)  # type: ignore[assignment]
         things = self._things(mask, now, usual, noise, known)
+        self._raised.extend(self._place(thing.box) for thing in things if thing.box not in known)
         self._learn(now, usual, strange, mask, elapsed_s, noise, known)
         self.mask = mask
         return things
+
+    def excuse(self, boxes: Sequence[Box]) -> None:
+        """What was seen there of late has turned out to be a thing that moves: these places are not restless."""
+        for box, place, unrest in reversed(self._raised if boxes else ()):
+            if box in boxes:
+                cv2.min(self._unrest[place], unrest, dst=self._unrest[place])
+
+    def _place(self, box: Box) -> tuple[Box, tuple[slice, slice], _Plane]:
+        left, top, right, bottom = self._pixels(box)
+        place = (slice(top, bottom), slice(left, right))
+        return box, place, self._unrest[place].copy()
 
     def _prepared(self, luma: Luma) -> Luma:
         if luma.shape != self.size[::-1]:
@@ -200,12 +230,23 @@ class MotionDetector:
         )
         return cv2.subtract(cv2.max(above, below), white)  # type: ignore[return-value]
 
-    def _learn_fast(self, now: Luma, usual: _Plane, strange: Luma) -> None:
-        weight = 0.4 if self._learnt else 1 / min(self._frames, 8)
-        cv2.accumulateWeighted(now, usual, weight)
-        if not self._learnt:
-            cv2.accumulateWeighted(cv2.min(strange, UNREST_MOST), self._unrest, weight)  # type: ignore[call-overload]
+    def _learn_fast(self, now: Luma, usual: _Plane) -> None:
+        cv2.accumulateWeighted(now, usual, 0.4 if self._learnt and not self._first else 1 / min(self._frames, 8))
         self._usual, self._before = usual, now
+        if self._first:
+            self._first = [*self._first, now][-_FIRST_MOST:]
+            if self._learnt:
+                self._learn_the_first()
+
+    def _learn_the_first(self) -> None:
+        """The middle of the first pictures: who walked through them is in none.  What is small and comes and goes is
+        unrest (leaves, a cobweb), what is large must be strange in most of them to be so."""
+        pictures, self._first = self._first, []
+        self._usual = usual = np.median(pictures, axis=0).astype(np.float32)
+        strange = [self._strangeness(one, self._in_todays_light(one, usual)) for one in pictures]
+        small = [cv2.subtract(one, cv2.dilate(cv2.erode(one, self._large), self._larger)) for one in strange]
+        unrest = np.maximum(np.median(strange, axis=0), np.mean(small, axis=0))
+        self._unrest = np.minimum(unrest, UNREST_MOST).astype(np.float32)
 
     def _learn(
         self,
@@ -268,7 +309,10 @@ class MotionDetector:
                 mask[rows, columns] = 0
             else:
                 outline = self._outline(piece, mask, now, usual) if self._outlines else 0.0
-                things.append(Blob(box, outline))
+                parts = tuple(self._box(part) for part in piece.parts)
+                things.append(
+                    Blob(box, outline, parts, _heads(mask[piece.top : piece.bottom, piece.left : piece.right]))
+                )
         return things
 
     def _only_lit(self, piece: _Piece, mask: Luma, now: Luma, usual: _Plane, noise: float) -> bool:
@@ -321,8 +365,7 @@ class MotionDetector:
             if area >= least:
                 x, y, width, height = cv2.boundingRect(contour)
                 pieces.append(_Piece(x, y, x + width, y + height, area))
-        # The parts of one person are near each other, above all one over the other.
-        joined = _joined(pieces, self._small[0] * 0.015, self._small[1] * 0.05)
+        joined = _joined(pieces, self._small[0] * NEAR_X, self._small[1] * NEAR_Y)
         return [piece for piece in joined if piece.extent >= self._min_pixels and piece.area >= self._min_pixels * 0.5]
 
 
@@ -333,6 +376,8 @@ class _Piece:
     right: int
     bottom: int
     area: int
+    parts: tuple[_Piece, ...] = ()
+    """Those that it was joined of."""
 
     @property
     def extent(self) -> int:
@@ -353,6 +398,7 @@ class _Piece:
             max(self.right, other.right),
             max(self.bottom, other.bottom),
             self.area + other.area,
+            (*(self.parts or (self,)), *(other.parts or (other,))),
         )
 
 
@@ -388,6 +434,29 @@ def difference(now: Luma, before: Luma) -> float:
         before = (cv2.add if light > 0 else cv2.subtract)(before, float(abs(light)))  # type: ignore[call-overload]
     apart = cv2.absdiff(now, before).ravel()
     return float(np.partition(apart, apart.size - 3)[-3]) if apart.size >= 3 else 0.0
+
+
+def _heads(mask: Luma) -> int:
+    """How many people side by side a blob looks like from above: peaks of its upper edge with a gap between them.
+
+    mask: uint8[h, w], not 0 where the blob is.
+    """
+    height, width = mask.shape
+    if height < HEADS_FROM or not 0.35 * height <= width <= 1.5 * height:
+        return 1
+    high = np.where(mask.any(axis=0), height - mask.argmax(axis=0), 0) / height
+    peaks: list[int] = []
+    lowest = 0.0
+    for column, level in enumerate(high.tolist()):
+        lowest = min(lowest, level)
+        if level < HEAD_LEVEL:
+            continue
+        if not peaks or (min(level, high[peaks[-1]]) - lowest >= HEAD_GAP and column - peaks[-1] >= APART * height):
+            peaks.append(column)
+            lowest = level
+        elif level > high[peaks[-1]]:
+            peaks[-1], lowest = column, level
+    return max(1, len(peaks))
 
 
 def _floored(plane: _Plane, factor: float = 1.0) -> Luma:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ HELD_MOST_S = 300.0
 LINK_S = 8.0
 """Who is lost from sight is the one who appears near that place within this time."""
 OBJECT_OUTLINE = 0.1
+PART = 0.5
+"""What moves with something larger, and is no larger than so much of it, is a part of it: a head, a bag, a shadow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +254,7 @@ class Natures:
             before = sure.get(track.number, track.sightings[0].foot)
             sure[track.number] = foot
             side = line.crossed(before, foot)
-            if side and line.side in (None, side):
+            if side and line.side in (None, side) and not any(_part_of(track, one) for one in moving):
                 found.setdefault(side, []).append(track)
         return [Happening(AlarmNature.LINE, line.line, tuple(things), side) for side, things in found.items()]
 
@@ -261,6 +264,18 @@ def _near(a: Box, b: Box, aspect: float) -> bool:
     reach = max(a.width * aspect, a.height, b.width * aspect, b.height)
     across = abs(a.x + a.width / 2 - b.x - b.width / 2) * aspect
     return across <= reach and abs(a.y + a.height / 2 - b.y - b.height / 2) <= reach
+
+
+def _part_of(track: Track, other: Track) -> bool:
+    """Whether it is rather a part of the other one than somebody: smaller, over or before it, and in step with it."""
+    a, b = track.box, other.box
+    if a.width * a.height > PART * b.width * b.height:
+        return False
+    common = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    if common < 0.7 * a.width or a.y > b.y + b.height or a.y + a.height < b.y - 0.1 * b.height:
+        return False
+    (ax, ay, _), (bx, by, _) = track.velocity(), other.velocity()
+    return math.hypot(ax - bx, ay - by) <= 0.4 * math.hypot(bx, by)
 
 
 def _outline(track: Track) -> float:

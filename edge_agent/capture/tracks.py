@@ -9,13 +9,12 @@ import itertools
 import math
 import statistics
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_agent.model import Box
 
-KEEP_S = 1.2
-"""A thing not seen for so long is gone (or for two pictures, where they come more slowly)."""
+NEAR_X, NEAR_Y = 0.015, 0.05
+"""Pieces not further apart than these parts of the picture are one thing: above all one over the other."""
 PATH_S = 6.0
 """So much of a thing's way is remembered."""
 WINDOW_S = 2.0
@@ -24,10 +23,16 @@ LEAST_SPAN_S = 0.35
 """… and over no less than this."""
 EDGE = 0.01
 """A box nearer to the picture's edge may be cut by it."""
-FAST = 0.9
-"""Heights of the picture a second that a thing may come in with."""
 FLIES = 0.45
 """What is faster than so many heights of the picture a second is looked at once more."""
+FLUTTERS = 0.25
+"""… and of what is faster than this, while it is new …"""
+JUMP = 0.85
+"""What went so much of its way in a single step, has only begun to look otherwise."""
+HEADS_S = 1.2
+"""Heads are counted over this span."""
+JUDGED = 5
+"""… (no more than so many sightings to judge by), the first and the last step must go the same way."""
 _FITTED = 12
 """Sightings that a direction is fitted to: the pairs of more would only cost."""
 LEAST_WAY = 0.02
@@ -50,6 +55,10 @@ class Blob:
     outline: float = 0.0
     """How much stronger the edges around it are than in the usual picture, -1 … 1: something stands there that was not
     there; negative: something is gone that was."""
+    parts: tuple[Box, ...] = ()
+    """The pieces that it was joined of, where it is of several."""
+    heads: int = 1
+    """How many people side by side its upper edge looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,9 @@ class Sighting:
     at_s: float
     box: Box
     outline: float = 0.0
+    shared: bool = False
+    """It was one blob with others: its place in it was found by its looks, or reckoned."""
+    heads: int = 1
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -88,6 +100,16 @@ class Track:
         """When it last moved; None: it never did."""
         self.moved_area = 0.0
         """How large it was then, as a part of the picture."""
+        self.parted = False
+        """It comes from the blob of something that is known to move, where it was before unnoticed."""
+        self.alone = 1
+        """Sightings in which it was a blob of its own."""
+        self.shared_s = 0.0
+        """For so long now it has been one blob with others."""
+        self.hidden_s = 0.0
+        """… and for so long it was not found there."""
+        self.drift: tuple[float, float] | None = None
+        """While it is, how it moves there: parts of the picture a second, to the right and down."""
         self._aspect = aspect
 
     @property
@@ -117,9 +139,28 @@ class Track:
     def add(self, sighting: Sighting) -> None:
         """`sighting` must be later than the last one."""
         self.seen += 1
+        if sighting.shared:
+            self.shared_s += sighting.at_s - self.last.at_s
+        else:
+            self.alone, self.shared_s, self.hidden_s, self.drift = self.alone + 1, 0.0, 0.0, None
         self.sightings.append(sighting)
         while sighting.at_s - self.sightings[0].at_s > PATH_S and len(self.sightings) > 4:
             self.sightings.popleft()
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """How (wide, high) it is, when it is seen best: the second largest of its latest sightings by itself."""
+        own = [one.box for one in list(self.sightings)[-16:] if not one.shared][-8:] or [self.box]
+        return sorted(box.width for box in own)[-2:][0], sorted(box.height for box in own)[-2:][0]
+
+    @property
+    def heads(self) -> int:
+        """How many people it lately was, who were never seen apart."""
+        own = [one for one in self._window(HEADS_S) if not one.shared]
+        if len(own) < 4 or own[-1].at_s - own[0].at_s < 0.7 * HEADS_S:
+            return 1
+        heads = [one.heads for one in own]
+        return min(sorted(heads)[len(heads) // 5], *heads[-2:])
 
     def rests(self, span_s: float) -> bool:
         """It has been seen for so long, and its box is where it was."""
@@ -137,9 +178,22 @@ class Track:
         ahead = min(at_s - self.last.at_s, 1.0) / span_s if span_s > 0 else 0.0
         return x1 + (x1 - x0) * ahead, y1 + (y1 - y0) * ahead
 
+    def ahead(self, at_s: float) -> Box:
+        """Where its box should be at `at_s`."""
+        if self.drift is None:
+            x, y = self.expected(at_s)
+            return Box(x - self.box.width / 2, y - self.box.height / 2, self.box.width, self.box.height)
+        (vx, vy), after_s = self.drift, at_s - self.last.at_s
+        return Box(self.box.x + vx * after_s, self.box.y + vy * after_s, self.box.width, self.box.height)
+
     def moves(self, least_seen: int) -> bool:
         """It has lately gone some way, straight rather than to and fro, and was there most of the time."""
-        recent = self._window(WINDOW_S)
+        return self._goes(self._window(WINDOW_S), least_seen) or (
+            # who is known to move may have turned, or have parted from somebody, a moment ago
+            self.moved_s is not None and self._goes(self._window(WINDOW_S / 2), least_seen)
+        )
+
+    def _goes(self, recent: list[Sighting], least_seen: int) -> bool:
         if self.seen < least_seen or self.seen < 0.6 * self.pictures or self.pictures > self.seen < 4:
             return False
         if len(recent) < 2 or recent[-1].at_s - recent[0].at_s < LEAST_SPAN_S:
@@ -147,11 +201,17 @@ class Track:
         steps = [self._shift(a, b) for a, b in itertools.pairwise(recent)]
         dx, dy = sum(step[0] for step in steps), sum(step[1] for step in steps)
         way, walked = math.hypot(dx, dy), sum(math.hypot(*step) for step in steps)
+        if len(steps) > 2 and max(math.hypot(*step) for step in steps) > JUMP * way:
+            return False
         # A large thing's box trembles more than a small one's.
         extent = (abs(dx) * self.box.width * self._aspect + abs(dy) * self.box.height) / way if way else 0.0
         straight = 0.8 if len(recent) < 5 else 0.6
-        if way > FLIES * (recent[-1].at_s - recent[0].at_s) and (self.seen < least_seen + 1 or way < 0.85 * walked):
+        speed = way / (recent[-1].at_s - recent[0].at_s)
+        if speed > FLIES and (self.seen < least_seen + 1 or way < 0.85 * walked):
             return False  # insects cross the picture like this, and turn
+        most_deg = 25 if speed > FLIES else 50 if speed > FLUTTERS else 180
+        if len(recent) <= JUDGED and _turn_deg(steps[0], steps[-1]) > most_deg:
+            return False
         return way >= max(LEAST_WAY, 0.15 * extent) and way >= straight * walked and self._whole(recent, way)
 
     def _whole(self, recent: list[Sighting], way: float) -> bool:
@@ -204,6 +264,12 @@ class Track:
         return (bx - ax) * self._aspect, by - ay
 
 
+def _turn_deg(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """How far the way turns from one step to another, 0 … 180."""
+    turn = math.degrees(math.atan2(b[1], b[0]) - math.atan2(a[1], a[0]))
+    return abs((turn + 180) % 360 - 180)
+
+
 def _sides(sighting: Sighting) -> tuple[float, float, float, float]:
     box = sighting.box
     return box.x, box.y, box.x + box.width, box.y + box.height
@@ -219,72 +285,3 @@ def _slope(points: list[tuple[float, float]]) -> float | None:
         return None
     slopes = [(y1 - y0) / (t1 - t0) for (t0, y0), (t1, y1) in itertools.combinations(points, 2) if t1 > t0]
     return statistics.median(slopes) if slopes else None
-
-
-class Tracker:
-    """Gives each blob to the thing it continues.  aspect: width of the picture divided by its height."""
-
-    def __init__(self, aspect: float) -> None:
-        self._aspect = aspect
-        self._tracks: list[Track] = []
-        self._numbers = 0
-        self._at_s: float | None = None
-
-    def update(self, at_s: float, blobs: Sequence[Blob]) -> list[Track]:
-        """All things known after a picture, those seen in it with `last.at_s == at_s`; `at_s` must grow."""
-        elapsed_s = at_s - self._at_s if self._at_s is not None else 0.0
-        self._at_s = at_s
-        for track in self._tracks:
-            track.pictures += 1
-        taken: set[int] = set()
-        for track, index in self._pairs(at_s, elapsed_s, [blob.box for blob in blobs]):
-            track.add(Sighting(at_s, blobs[index].box, blobs[index].outline))
-            taken.add(index)
-        for index, blob in enumerate(blobs):
-            if index not in taken:
-                self._numbers += 1
-                self._tracks.append(Track(self._numbers, Sighting(at_s, blob.box, blob.outline), self._aspect))
-        keep_s = max(KEEP_S, 2.1 * elapsed_s)
-        self._tracks = [track for track in self._tracks if at_s - track.last.at_s <= keep_s]
-        return list(self._tracks)
-
-    @property
-    def tracks(self) -> list[Track]:
-        """All things known after the last picture."""
-        return list(self._tracks)
-
-    def clear(self) -> None:
-        self._tracks.clear()
-        self._at_s = None
-
-    def _pairs(self, at_s: float, elapsed_s: float, boxes: Sequence[Box]) -> list[tuple[Track, int]]:
-        """The nearest first; each track and each box, by its place in `boxes`, once."""
-        costs = [
-            (cost, number, index)
-            for number, track in enumerate(self._tracks)
-            for index, box in enumerate(boxes)
-            if (cost := self._cost(track, box, at_s, elapsed_s)) < 1
-        ]
-        tracks_taken: set[int] = set()
-        boxes_taken: set[int] = set()
-        pairs: list[tuple[Track, int]] = []
-        for _, number, index in sorted(costs):
-            if number not in tracks_taken and index not in boxes_taken:
-                tracks_taken.add(number)
-                boxes_taken.add(index)
-                pairs.append((self._tracks[number], index))
-        return pairs
-
-    def _cost(self, track: Track, box: Box, at_s: float, elapsed_s: float) -> float:
-        """0 … 1 where `box` may continue `track`: its distance from the expected place, by what is believable."""
-        x, y = track.expected(at_s)
-        was = track.box
-        away = math.hypot((box.x + box.width / 2 - x) * self._aspect, box.y + box.height / 2 - y)
-        reach = 0.35 * math.hypot(was.width * self._aspect, was.height) + min(0.5, 0.3 * max(elapsed_s, 0.1))
-        small, large = sorted((was.width * was.height, box.width * box.height))
-        if track.seen == 1 and small > 0.5 * large:
-            # How fast a new thing is, isn't known yet: a cyclist is three times as far as a walker.
-            reach += min(0.3, FAST * elapsed_s)
-        # Things don't become another size at once: what does is rather another thing, or rain.
-        unlike = 0.1 * math.log(max(large, 1e-9) / max(small, 1e-9))
-        return away / reach + unlike

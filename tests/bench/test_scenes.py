@@ -94,6 +94,25 @@ def test_a_line_is_crossed_at_the_moment_the_feet_are_on_it() -> None:
         assert abs(sight.foot[0] - 0.5) < 0.03
 
 
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [
+        ("two cross on the line", 2),
+        ("two abreast over the line", 1),
+        ("one behind another over the line", 1),
+        ("overtaken on the line", 1),
+        ("two meet two on the line", 2),
+    ],
+)
+def test_several_are_on_the_line_within_two_seconds_and_each_is_labelled_with_its_side(name: str, ways: int) -> None:
+    labels = labels_of(name, Kind.LINE)
+    times = [label.start_s for label in labels]
+    assert len(labels) == (4 if name.startswith("two meet") else 2)
+    assert max(times) - min(times) <= 2
+    assert len({label.side for label in labels}) == ways
+    assert all((label.side == "right") == (label.directions_deg[0] < 180) for label in labels)
+
+
 def test_whoever_enters_the_zone_was_outside_of_it_and_then_inside() -> None:
     (zone,) = scene("enters the zone", 6).rules.zones
     (label,) = labels_of("enters the zone", Kind.ENTERED)

@@ -61,6 +61,22 @@ def test_a_line_must_be_told_when_it_is_crossed_and_by_its_name() -> None:
         assert score.by_kind[Kind.LINE][2] == named
 
 
+def test_each_of_those_who_cross_a_line_together_needs_a_count_of_its_own() -> None:
+    first, second = [one for one in scene("two cross on the line", 3).labels if one.kind is Kind.LINE]
+    both = ((first.start_s + 0.5, first.side), (second.start_s + 1, second.side))
+    for crossings, named, false in (
+        (both, 2, 0),
+        (both[:1], 1, 0),
+        ((*both, (second.start_s + 1, None)), 2, 1),
+        (((first.start_s, first.side), (second.start_s + 1, first.side)), 1, 1),
+    ):
+        score = score_of(
+            "two cross on the line",
+            Told(first.start_s, second.start_s + 5, Kind.LINE, "kerb", first.directions_deg[0], crossings),
+        )
+        assert (score.by_kind[Kind.LINE][2], score.false_alarms) == (named, false)
+
+
 def test_motions_events_are_told_in_the_clips_time_less_its_lag() -> None:
     lines = "1004.5 start s1 900\n1005.0 start s2 800\n1010.5 end s1 0\n1029.5 start s1 700\n1031 start s1 600\n"
     heard = heard_of(lines, "s1", 1_000.0)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from edge_agent.capture.alarms import QUIET_S, Alarms, Decision
 from edge_agent.capture.calibration import View
 from edge_agent.capture.regions import PICTURE, Region, contains, overlap
-from edge_agent.capture.tracks import Blob, Instant, Tracker
+from edge_agent.capture.tracker import Tracker
+from edge_agent.capture.tracks import Blob, Instant
 from edge_agent.clock import US
 from edge_agent.model import AlarmNature, AlarmPhase, Box, CameraId
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from edge_agent.capture.alarms import Alarms, Decision
 from edge_agent.capture.calibration import Ground, Measure, View, movement
 from edge_agent.capture.regions import PICTURE, Line, Region
-from edge_agent.capture.tracks import Blob, Instant, Tracker
+from edge_agent.capture.tracker import Tracker
+from edge_agent.capture.tracks import Blob, Instant
 from edge_agent.clock import US
 from edge_agent.model import Alarm, AlarmNature, AlarmPhase, Approach, Box, CameraId, Kind, Pace, Side
 from tests.capture.watching import apart_deg
