@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edge_agent.model import Box
@@ -30,6 +29,8 @@ VISIBLE = 0.45
 """Where less of it is to be seen, its looks tell nothing."""
 UNLIKE = 60
 """A pixel is no stranger than this many grey levels, and as strange as this where nothing is."""
+NOTHING = 1000
+"""Stands for such a pixel."""
 ASTRAY = 5.0
 """Found at the end of its reach it must look so many grey levels more alike than where it was expected."""
 
@@ -48,6 +49,9 @@ class Likeness:
         self._picture: Luma | None = None
         self._strange: NDArray[np.bool_] | None = None
         self._hidden: NDArray[np.bool_] | None = None
+        """What nearer things hide; None before the first thing is looked for in a picture."""
+        self._looks: NDArray[np.int16] | None = None
+        """The picture, NOTHING where it is as usual."""
         self.compared = 0
         """How often a thing was looked for."""
 
@@ -55,7 +59,7 @@ class Likeness:
         """The picture that things are looked for in from now on, and where it differs from the usual one (not 0)."""
         self._picture = picture if mask is not None else None
         self._strange = None if mask is None else mask > 0
-        self._hidden = None
+        self._hidden = self._looks = None
 
     def remember(self, number: int, box: Box) -> None:
         """The thing is there, all by itself."""
@@ -79,8 +83,10 @@ class Likeness:
         patch = self._patches.get(number)
         if patch is None or self._picture is None or self._strange is None:
             return None
-        if self._hidden is None:
+        if self._hidden is None or self._looks is None:
             self._hidden = np.zeros_like(self._strange)
+            self._looks = self._picture.astype(np.int16)
+            self._looks[~self._strange] = NOTHING
         self.compared += 1
         height, width = patch.pixels.shape
         left, _, right, foot = self._pixels(expected)
@@ -88,7 +94,7 @@ class Likeness:
         left, top = round((left + right - width) / 2), foot - height
         step = max(1, math.ceil(math.sqrt(height * width / MOST_PIXELS)))
         down, across = _shifts(DOWN * height, step), _shifts(ACROSS * width, step)
-        cost = self._costs(patch, self._picture, self._strange, self._hidden, (top + down, left + across), step)
+        cost = self._costs(patch, self._looks, self._hidden, (top + down, left + across), step)
         cost += ASTRAY * (down / down[-1])[:, None] ** 2 + ASTRAY * (across / across[-1])[None, :] ** 2
         best = int(np.argmin(cost))
         if not np.isfinite(cost.flat[best]):
@@ -101,8 +107,7 @@ class Likeness:
     @staticmethod
     def _costs(
         patch: _Patch,
-        picture: Luma,
-        strange: NDArray[np.bool_],
+        looks: NDArray[np.int16],
         hidden: NDArray[np.bool_],
         places: tuple[NDArray[np.int_], NDArray[np.int_]],
         step: int,
@@ -112,24 +117,26 @@ class Likeness:
         places: the tops and lefts to try, in pixels; step: every so many rows and columns are compared.
         """
         height, width = patch.pixels.shape
-        (top, left), (foot, right) = (int(places[0][0]), int(places[1][0])), (int(places[0][-1]), int(places[1][-1]))
-        rows, columns = slice(top, foot + height), slice(left, right + width)
-        down, across = (int(one[1] - one[0]) for one in places)
-
-        def tried(plane: NDArray[Any], beyond: int) -> NDArray[Any]:
-            around = _cut(plane, rows, columns, beyond)
-            return sliding_window_view(around, (height, width))[::down, ::across, ::step, ::step]
-
-        own, pixels = patch.strange[::step, ::step], patch.pixels[::step, ::step]
-        counts = own & ~tried(hidden, True)
-        visible = np.count_nonzero(counts, axis=(2, 3))
-        there = tried(picture, 0)
-        unlike = np.minimum(np.maximum(there, pixels) - np.minimum(there, pixels), UNLIKE)
-        unlike[~tried(strange, False)] = UNLIKE
-        unlike *= counts
-        cost: NDArray[np.float64] = unlike.sum(axis=(2, 3)) / np.maximum(visible, 1)
-        cost[visible < VISIBLE * max(1, int(np.count_nonzero(own)))] = np.inf
-        return cost
+        tops, lefts = places
+        rows, columns = slice(int(tops[0]), int(tops[-1]) + height), slice(int(lefts[0]), int(lefts[-1]) + width)
+        across = columns.stop - columns.start
+        y, x = np.nonzero(patch.strange[::step, ::step])
+        own = patch.pixels[::step, ::step][y, x].astype(np.int16)
+        corners = ((tops - tops[0])[:, None] * across + (lefts - lefts[0])[None, :]).ravel()
+        where = corners[:, None] + (y * across + x)[None, :] * step  # [place, pixel] in the cut out part
+        unlike = _cut(looks, rows, columns, NOTHING).ravel().take(where)
+        unlike -= own
+        np.abs(unlike, out=unlike)
+        np.minimum(unlike, UNLIKE, out=unlike)
+        visible = np.full(corners.size, own.size)
+        covered = _cut(hidden, rows, columns, True)
+        if covered.any():
+            seen = ~covered.ravel().take(where)
+            visible = np.count_nonzero(seen, axis=1)
+            unlike *= seen
+        cost: NDArray[np.float64] = unlike.sum(axis=1, dtype=np.int32) / np.maximum(visible, 1)
+        cost[visible < VISIBLE * max(1, own.size)] = np.inf
+        return cost.reshape(tops.size, lefts.size)
 
     def _hide(self, patch: _Patch, left: int, top: int) -> None:
         assert self._hidden is not None
