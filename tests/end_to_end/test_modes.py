@@ -136,7 +136,7 @@ def test_a_mode_that_records_nothing_is_a_gap_with_its_cause_and_the_next_one_re
             return health is not None and health.cameras[camera].state is state
 
         wait_until(lambda: agent.recording("gate", "yard"), 60, "both are recorded")
-        until_us = NOW() + 10 * US
+        until_us = NOW() + 15 * US
         done = ask(dispatcher, officer, mode="private", camera="gate", until_us=until_us)
         assert done.state is ReplyState.DONE, done.words
         wait_until(lambda: is_(CameraState.RESTING, "gate"), 40, "gate rests")
