@@ -62,16 +62,20 @@ class Outlet:
         """Messages dropped since the start, statistics and progress included."""
         return self._dropped
 
-    def send(self, message: Message) -> None:
+    def send(self, *messages: Message) -> None:
         with self._changed:
-            if len(self._queue) >= self._limit // 2 and isinstance(message, CameraStats | WatchStats | Progress):
-                self._dropped += 1
-                return
-            if len(self._queue) >= self._limit:
-                self._queue.popleft()
-                self._dropped += 1
-            self._queue.append(message)
+            for message in messages:
+                self._put(message)
             self._changed.notify()
+
+    def _put(self, message: Message) -> None:
+        if len(self._queue) >= self._limit // 2 and isinstance(message, CameraStats | WatchStats | Progress):
+            self._dropped += 1
+            return
+        if len(self._queue) >= self._limit:
+            self._queue.popleft()
+            self._dropped += 1
+        self._queue.append(message)
 
     def close(self, seconds: float = _FAREWELL_S) -> None:
         """Give what is left to an agent that reads, for so long and no longer."""

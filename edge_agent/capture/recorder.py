@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 PROGRESS_S = 1.0
 STATS_EVERY = 5
 """In beats of PROGRESS_S."""
-TRIM_EVERY = 20
+TRIM_EVERY = 60
 """In beats."""
 ROUND_S = 0.75
 """Between two rounds of reading: how late a picture is known here, and what a kill costs beside the open fragment."""
@@ -53,8 +53,7 @@ def record(job: RecorderJob, clock: Clock, outlet: Outlet, stop: threading.Event
     while not clock.wait(stop, PROGRESS_S):
         beat += 1
         if beat % STATS_EVERY == 0:
-            for camera in cameras:
-                outlet.send(camera.stats())
+            outlet.send(*[camera.stats() for camera in cameras])
         if beat % TRIM_EVERY == 0:
             give_back_memory()
         outlet.send(Progress(clock.utc_us(), outlet.dropped))
