@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any
@@ -89,6 +90,8 @@ ARGUMENTS: Mapping[str, Pair] = {
     "read_us": ("час на вузлі", "the node's time"),
     "before_us": ("було", "before"),
     "after_us": ("стало", "after"),
+    "old": ("було", "before"),
+    "new": ("стало", "now"),
     "changes": ("зміни", "changes"),
     "query": ("що питали", "query"),
 }
@@ -111,6 +114,10 @@ WORKS: Mapping[str, Pair] = {
 }
 LOOKS = frozenset({"status", "search", "holds", "incidents", "journal"})
 """What was only looked at: that it was shown says nothing more."""
+_TOLD = frozenset({JournalKind.CONFIGURATION, JournalKind.UPDATE})
+"""Their arguments are all there is to say."""
+_RELEASED = re.compile(r"released to (.+), sha256 ([0-9a-f]{64})")
+_RELEASE: Pair = ("видано: {}, sha256 {}", "released to {}, sha256 {}")
 _PAGING = frozenset({"after", "limit", "seen"})
 _INTERVAL: Pair = ("період", "interval")
 _ORDER: Pair = ("розпорядження № {number} від {who}, підстава: {basis} № {basis_number} від {date}",
@@ -162,8 +169,11 @@ def _why(entry: JournalEntry, end: JournalEntry | None, language: Language) -> l
         if code in set(RefusalCode):
             said = refused(RefusalCode(code), rest)
             return [printable(said.uk if language == "uk" else said.en, _MAX_TEXT)]
+    if found := _RELEASED.fullmatch(last.reason):
+        return [printable(word({"": _RELEASE}, "", language).format(*found.groups()), _MAX_TEXT)]
     # By the table of roles, in the node's own words; or that what was asked was shown.
-    plain = last.outcome is Outcome.ACCEPTED or (last.outcome is Outcome.DONE and last.action in LOOKS)
+    plain = last.outcome is Outcome.ACCEPTED or last.kind in _TOLD
+    plain = plain or (last.outcome is Outcome.DONE and last.action in LOOKS)
     return [] if plain or not last.reason else [printable(last.reason, _MAX_TEXT)]
 
 

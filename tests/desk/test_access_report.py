@@ -55,7 +55,7 @@ def report(*answers: NodeAnswer, query: AuditQuery = ASKED, language: Language =
 def test_a_release_is_one_row_with_name_date_time_and_what_became_of_it() -> None:
     args = {"camera": "gate", "start_us": AT_US - 600 * US, "end_us": AT_US - 300 * US, "reason": "Запит 7/2026"}
     accepted = entry("export", Outcome.ACCEPTED, args=args, ref="pQ1", reason="archive_officer may export")
-    done = entry("export", Outcome.DONE, 20, args=args, ref="pQ1", reason="released to usb/x.age, sha256 ab12")
+    done = entry("export", Outcome.DONE, 20, args=args, ref="pQ1", reason=f"released to usb/x.age, sha256 {'ab' * 32}")
     looked = entry("status", Outcome.DONE, 5, ref="zz")
     first, second = report(answer(accepted, looked, done)).rows
     assert list(first[:8]) == [
@@ -64,9 +64,18 @@ def test_a_release_is_one_row_with_name_date_time_and_what_became_of_it() -> Non
     ]  # fmt: skip
     assert first[8] == (
         "камера gate; період 2026-11-22 15:55:09 +02:00 … 2026-11-22 16:00:09 +02:00; причина Запит 7/2026; "
-        "released to usb/x.age, sha256 ab12"
+        f"видано: usb/x.age, sha256 {'ab' * 32}"
     )
     assert (second[1], second[7]) == ("18", "Перегляд стану вузла (дистанційно): виконано")
+
+
+def test_another_configuration_is_told_by_its_hashes_alone() -> None:
+    changed = JournalEntry(
+        JournalKind.CONFIGURATION, Outcome.DONE, reason="another configuration than at the start before",
+        args={"old": "ab12", "new": "cd34"}, at_us=AT_US,
+    )  # fmt: skip
+    (row,) = report(answer(changed)).rows
+    assert row[7:] == ("Зміна налаштувань", "було ab12; стало cd34")
 
 
 def test_a_refusal_is_told_in_the_readers_language() -> None:
