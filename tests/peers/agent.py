@@ -194,6 +194,8 @@ class RunningAgent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.end()
+        if error is not None:
+            print("the agent's last words:", *self.log().splitlines()[-40:], sep="\n")
 
 
 class Dispatcher:
