@@ -142,6 +142,8 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, default=None, help="where to write; a temporary folder without it")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.dir:
+        options.dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         print_figures("journal", measure(options.entries, Path(folder)), as_json=options.json)
 
