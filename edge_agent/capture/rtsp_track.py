@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from edge_agent.capture import nal, rtp, rtsp_wire
 from edge_agent.capture.decode_order import DecodeTimes
@@ -13,8 +14,18 @@ from edge_agent.capture.source import VideoCodec
 _PACKET = struct.Struct(">HHBBHII")
 """The start of an RTP packet inside RTSP: `$` and channel, length, its first two bytes, sequence number, timestamp,
 source."""
-_FRAGMENT = {2: struct.Struct(">HHHHII2s"), 3: struct.Struct(">HHHHII3s")}
-"""The same of a fragment of a NAL unit, by how many bytes the payload has before its piece, which come last."""
+_HEAD = struct.Struct(">Q")
+"""The same up to the sequence number, as one number, in which stand: """
+_LENGTH, _MARKER, _SEQUENCE = 0xFFFF << 32, 0x80 << 16, 0xFFFF
+
+
+@lru_cache(maxsize=64)
+def _fragments(front: int, length: int) -> struct.Struct:
+    """Of packets of `length` bytes with a fragment of a NAL unit: `_HEAD`, the rest of the first `front` bytes, which
+    all but the last have in common, and the piece of the NAL unit."""
+    return struct.Struct(f">Q{front - _HEAD.size}s{length - front}s")
+
+
 REORDERED_S = 2
 """Presentation times further apart than this are no reordering but a jump of the camera's clock."""
 
@@ -107,40 +118,39 @@ class Track:
 
     def _carry_on_unit(self, pictures: Pictures, data: bytes, before: int, at: int, done: list[AccessUnit]) -> int:
         """Take the packets from `at` that do nothing but carry on the NAL unit of the one at `before`, and the one that
-        ends it; gives where they end.  Each differs from the one before in little more than its sequence number, so
-        comparing is all there is to do."""
-        middle = pictures.middle
-        fields = _FRAGMENT[len(middle)]
-        if before + fields.size > at:
+        ends it; gives where they end.  Comparing is all there is to do, for most are as long as the one before and
+        differ from it in their sequence number only."""
+        begun, size, view = at, len(data), memoryview(data)
+        same = data[before + _HEAD.size : before + _PACKET.size] + pictures.middle
+        last = same[:-1] + bytes((same[-1] | 0x40,))
+        front = _HEAD.size + len(same)
+        (head,) = _HEAD.unpack_from(data, before)
+        pieces, ended = list[bytes](), False
+        if head & _MARKER or before + front >= at:
             return at
-        channel, _, kind, _, timestamp, source, _ = fields.unpack_from(data, before)
-        if kind & 0x80:
-            return at
-        payload, size = fields.size, len(data)
-        first = sequence = self.reception.expected
-        view, pieces, total = memoryview(data), list[memoryview](), 0
-        unpack, last, ended = fields.unpack_from, middle[:-1] + bytes((middle[-1] | 0x40,)), False
-        while not ended and at + payload < size:
-            its_channel, length, its_kind, number, its_timestamp, its_source, begins = unpack(data, at)
-            end = at + 4 + length
-            if (
-                number != sequence & 0xFFFF
-                or its_timestamp != timestamp
-                or its_channel != channel
-                or its_source != source
-                or not at + payload < end <= size
-            ):
-                break
-            if begins != middle or its_kind != kind:
-                ended = begins == last and its_kind & ~0x80 == kind
-                if not ended:
+        while not ended:
+            length, known = at - before, len(pieces)
+            count = min((size - at) // length, ~head & _SEQUENCE)
+            for its_head, its_same, piece in _fragments(front, length).iter_unpack(view[at : at + count * length]):
+                if its_head != head + 1 or its_same != same:
                     break
-            pieces.append(view[at + payload : end])
-            total += end - at - payload
-            sequence += 1
-            at = end
-        self.reception.took(sequence - first)
-        pictures.carry_on(pieces, total)
+                head = its_head
+                pieces.append(piece)
+            at += (len(pieces) - known) * length
+            if at + front >= size:
+                break
+            (its_head,) = _HEAD.unpack_from(data, at)
+            end = at + 4 + (its_head >> 32 & 0xFFFF)
+            its_same = data[at + _HEAD.size : at + front]
+            ended = its_same == last
+            differs = (its_head ^ (head & ~_SEQUENCE | head + 1 & _SEQUENCE)) & ~_LENGTH
+            if differs & ~(_MARKER if ended else 0) or not (ended or its_same == same) or not at + front < end <= size:
+                ended = False
+                break
+            pieces.append(data[at + front : end])
+            before, at, head = at, end, its_head
+        self.reception.took(len(pieces))
+        pictures.carry_on(pieces, at - begun - len(pieces) * front)
         if ended:
-            pictures.end_unit(its_kind & 0x80 > 0, done)
+            pictures.end_unit(head & _MARKER > 0, done)
         return at
