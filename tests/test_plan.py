@@ -55,10 +55,10 @@ def test_what_is_written_beside_the_pictures_is_measured_on_real_files(
         ticks = number * scale // fps
         done = fragments.add(0, b"\0" * size, ticks, ticks, number % keyframe_every == 0)
         if done:
-            writer.write(done.data)
+            writer.writelines(done.pieces)
     last = fragments.finish(scale // fps)
     assert last is not None
-    writer.write(last.data)
+    writer.writelines(last.pieces)
     writer.finish()
     pictures = size * fps * seconds
     planned = written_bytes(pictures * 8 / seconds, seconds / 86_400)

@@ -125,9 +125,9 @@ class SegmentFile:
             raise self._error("cannot be created", error) from error
         self._age = AgeWriter(self._sealed, recipients)
 
-    def write(self, plain: bytes) -> None:
-        """Seal bytes of the recording; up to 64 KiB stay in the sealer until more come."""
-        self._age.write(plain)
+    def write(self, *plain: bytes) -> None:
+        """Seal bytes of the recording, which may lie in pieces; up to 64 KiB stay in the sealer until more come."""
+        self._age.writelines(plain)
         if self._sealed.size_bytes >= _BUFFER_BYTES:
             self.push()
 

@@ -223,15 +223,16 @@ class Run:
         )
 
 
-def fragment(sequence: int, runs: Sequence[Run], reference_us: int) -> bytes:
-    """`prft`, `moof` and `mdat`; `reference_us` is the UTC at which the first sample of the first run is presented."""
+def fragment(sequence: int, runs: Sequence[Run], reference_us: int) -> list[bytes]:
+    """`prft`, `moof` and `mdat`, in pieces, for the samples are the largest part by far and stay where they are;
+    `reference_us` is the UTC at which the first sample of the first run is presented."""
     samples = runs[0].samples
     seconds, rest = divmod(reference_us, US)
     ntp = (seconds + _NTP_EPOCH_S) << 32 | (rest << 32) // US
     producer = full_box("prft", 1, 8, struct.pack(">IQQ", runs[0].track, ntp & 0xFFFF_FFFF_FFFF_FFFF, samples[0].dts))
     data = [sample.data for run in runs for sample in run.samples]
     head = struct.pack(">I4s", HEADER_BYTES + sum(map(len, data)), b"mdat")
-    return b"".join((producer, _moof(sequence, runs, [run.rows() for run in runs]), head, *data))
+    return [producer + _moof(sequence, runs, [run.rows() for run in runs]) + head, *data]
 
 
 def _moof(sequence: int, runs: Sequence[Run], rows: Sequence[bytes]) -> bytes:

@@ -20,9 +20,10 @@ KEYFRAME_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Bytes to append to the file."""
+    """What to append to the file."""
 
-    data: bytes
+    pieces: Sequence[bytes]
+    """Its bytes, in order."""
     frames: int
     """Pictures in it."""
     end_us: int

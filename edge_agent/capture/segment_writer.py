@@ -136,7 +136,7 @@ class SegmentWriter:
         try:
             if current.header:
                 current.file.write(current.header)
-            current.file.write(fragment.data)
+            current.file.write(*fragment.pieces)
             current.file.push()
         except ArchiveError as error:
             self._failed(error)

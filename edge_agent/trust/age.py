@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -54,7 +54,7 @@ class AgeWriter:
         nonce = os.urandom(NONCE_BYTES)
         self._cipher = ChaCha20Poly1305(derive(file_key, nonce, b"payload"))
         self._sink = sink
-        self._held = bytearray(CHUNK_BYTES)
+        self._held = memoryview(bytearray(CHUNK_BYTES))
         self._held_bytes = 0
         self._chunk = 0
         self._position = 0
@@ -67,31 +67,33 @@ class AgeWriter:
 
         The sink's OSError passes through; the file then ends there, torn, and later writes raise ArchiveError.
         """
-        self._check()
         view = memoryview(data).cast("B")
-        size = len(view)
-        while len(view):
-            if self._held_bytes == 0 and len(view) > CHUNK_BYTES:
-                self._seal(view[:CHUNK_BYTES], final=False)  # straight from the caller's memory
-                view = view[CHUNK_BYTES:]
-                continue
-            if self._held_bytes == CHUNK_BYTES:
-                self._held_bytes = 0
-                self._seal(self._held, final=False)
-                continue
-            take = min(CHUNK_BYTES - self._held_bytes, len(view))
-            self._held[self._held_bytes : self._held_bytes + take] = view[:take]
-            self._held_bytes += take
-            view = view[take:]
-        self._position += size
-        return size
+        self.writelines((view,))
+        return len(view)
+
+    def writelines(self, pieces: Iterable[bytes | memoryview], /) -> None:
+        """As `write`, of all of these bytes; that they lie apart costs nothing."""
+        self._check()
+        for piece in pieces:
+            held, rest = self._held_bytes, piece
+            # a chunk is sealed only once it is known that it is not the last one
+            while held + len(rest) > CHUNK_BYTES:
+                rest = memoryview(rest)
+                chunk, rest = rest[: CHUNK_BYTES - held], rest[CHUNK_BYTES - held :]
+                if held:
+                    self._held[held:] = chunk
+                    held, chunk = 0, self._held
+                self._seal(chunk, final=False)
+            self._held_bytes = held + len(rest)
+            self._held[held : self._held_bytes] = rest
+            self._position += len(piece)
 
     def finish(self) -> None:
         """Seal what is held as the last chunk; again does nothing."""
         if self._finished:
             return
         self._check()
-        self._seal(memoryview(self._held)[: self._held_bytes], final=True)
+        self._seal(self._held[: self._held_bytes], final=True)
         self._finished = True
 
     def flush(self) -> None:
@@ -119,7 +121,7 @@ class AgeWriter:
         if self._finished:
             raise ArchiveError("the sealed file is finished: nothing can be added to it")
 
-    def _seal(self, plain: bytearray | memoryview, *, final: bool) -> None:
+    def _seal(self, plain: memoryview, *, final: bool) -> None:
         sealed = self._cipher.encrypt(chunk_nonce(self._chunk, final=final), plain, None)
         self._chunk += 1
         self._put(sealed)

@@ -73,10 +73,10 @@ def test_the_size_of_the_picture_is_read_from_its_parameter_set(
         for packet in packets:
             unit = nal.length_prefixed(nal.split(bytes(packet)))
             done = fragments.add(VIDEO, unit, (packet.dts or 0) - first, packet.pts or 0, packet.is_keyframe)
-            file.write(done.data if done else b"")
+            file.writelines(done.pieces if done else ())
         last = fragments.finish(1)
         assert last is not None
-        file.write(last.data)
+        file.writelines(last.pieces)
     assert ffprobe_complaints(path) == ""
 
 
@@ -140,7 +140,7 @@ def test_sound_and_picture_stand_side_by_side_in_a_file(tmp_path: Path) -> None:
     done.append(fragments.finish(1))
     written = [fragment for fragment in done if fragment]
     path = tmp_path / "both.mp4"
-    path.write_bytes(header(tracks, START_US) + b"".join(fragment.data for fragment in written))
+    path.write_bytes(header(tracks, START_US) + b"".join(piece for fragment in written for piece in fragment.pieces))
     assert sum(fragment.frames for fragment in written) == 50
     assert written[-1].end_us == START_US + 2_000_000
     with av.open(str(path)) as movie:
