@@ -140,7 +140,7 @@ class PictureAssembler:
             self._damaged = True
         self._after_packet(marker, done)
 
-    def carry_on(self, pieces: list[bytes], size: int) -> None:
+    def carry_on(self, pieces: list[memoryview], size: int) -> None:
         """Take payloads of such packets, less their beginnings; `size` is their sum in bytes."""
         self._parts += pieces
         self._bytes += size

@@ -22,8 +22,8 @@ _LENGTH, _MARKER, _SEQUENCE = 0xFFFF << 32, 0x80 << 16, 0xFFFF
 @lru_cache(maxsize=64)
 def _fragments(front: int, length: int) -> struct.Struct:
     """Of packets of `length` bytes with a fragment of a NAL unit: `_HEAD`, the rest of the first `front` bytes, which
-    all but the last have in common, and the piece of the NAL unit."""
-    return struct.Struct(f">Q{front - _HEAD.size}s{length - front}s")
+    all but the last have in common."""
+    return struct.Struct(f">Q{front - _HEAD.size}s{length - front}x")
 
 
 REORDERED_S = 2
@@ -125,18 +125,18 @@ class Track:
         last = same[:-1] + bytes((same[-1] | 0x40,))
         front = _HEAD.size + len(same)
         (head,) = _HEAD.unpack_from(data, before)
-        pieces, ended = list[bytes](), False
+        pieces, ended = list[memoryview](), False
         if head & _MARKER or before + front >= at:
             return at
         while not ended:
-            length, known = at - before, len(pieces)
+            length = at - before
             count = min((size - at) // length, ~head & _SEQUENCE)
-            for its_head, its_same, piece in _fragments(front, length).iter_unpack(view[at : at + count * length]):
+            for its_head, its_same in _fragments(front, length).iter_unpack(view[at : at + count * length]):
                 if its_head != head + 1 or its_same != same:
                     break
                 head = its_head
-                pieces.append(piece)
-            at += (len(pieces) - known) * length
+                pieces.append(view[at + front : at + length])
+                at += length
             if at + front >= size:
                 break
             (its_head,) = _HEAD.unpack_from(data, at)
@@ -147,7 +147,7 @@ class Track:
             if differs & ~(_MARKER if ended else 0) or not (ended or its_same == same) or not at + front < end <= size:
                 ended = False
                 break
-            pieces.append(data[at + front : end])
+            pieces.append(view[at + front : end])
             before, at, head = at, end, its_head
         self.reception.took(len(pieces))
         pictures.carry_on(pieces, at - begun - len(pieces) * front)

@@ -84,8 +84,24 @@ class Wire:
 
     def receive(self, chunk: bytes) -> Iterator[Message]:
         """All messages that `chunk` completes, which are to be asked for to the end."""
-        data = self._rest + chunk if self._rest else chunk
-        self._at, size = 0, len(data)
+        rest, begin = self._rest, 0
+        if rest:
+            # what is behind the packet that was cut stays where it is: copying costs more than all else here
+            begin = self._missing(chunk)
+            yield from self._messages(rest + chunk[:begin], 0)
+        if begin < len(chunk):
+            yield from self._messages(chunk, begin)
+
+    def _missing(self, chunk: bytes) -> int:
+        """How much of `chunk` belongs to the packet that was cut; all of it where that is not known."""
+        head = self._rest[:4] + chunk[: max(0, 4 - len(self._rest))]
+        if self._head is not None or head[0] != DOLLAR or len(head) < 4:
+            return len(chunk)
+        return 4 + (head[2] << 8 | head[3]) - len(self._rest)
+
+    def _messages(self, data: bytes, begin: int) -> Iterator[Message]:
+        """Those in `data` from `begin` on; what is left is kept."""
+        self._at, size = begin, len(data)
         while (at := self._at) < size:
             if self._head is not None:
                 message, length = self._head
