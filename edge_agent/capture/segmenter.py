@@ -73,13 +73,13 @@ class Segmenter:
             return
         if packet.report is not None:
             self._timeline.tick_ppm = self._times.hear(packet.report)
-        end_us = self._timeline.end_us if self._started else 0
+        ended_us = self._timeline.end_us if lost_before and self._started else None
         step = self._timeline.step
         placed = self._timeline.place(
             packet.pts, packet.dts, packet.keyframe, packet.arrival_us, packet.arrival_monotonic
         )
         if packet.keyframe and self._cut_here(placed, lost_before):
-            self._cut(placed, end_us if lost_before else None, lost_before)
+            self._cut(placed, ended_us, lost_before)
         self._damage.see(placed.dts, step, packet)
         if self._fragments is not None:
             done = self._fragments.add(

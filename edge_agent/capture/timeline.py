@@ -167,16 +167,22 @@ class Timeline:
             return Placement(self._top, self._last_dts, start_us)
         if given is None:
             given = self._top + self._step - self._shift
-        ticks = self._continued(given, keyframe)
+        ticks = given + self._shift
+        utc_us = self._utc(ticks)
+        if self._leaps(ticks, utc_us, keyframe):
+            ticks = self._top + self._step
+            utc_us = self._utc(ticks)
         if self._pending is None and abs(self._wall_now_us - self._wall_us) > JUMP_US:
             self._jump(JumpKind.NODE_CLOCK, self._wall_now_us - self._wall_us)
         decode = self._decode_time(ticks, dts, keyframe)
-        self._follow(decode + self._reorder, arrival_monotonic)
+        due = decode + self._reorder
+        self._follow(utc_us if due == ticks else self._utc(due), arrival_monotonic)
         self._top_before = self._top
-        self._top = max(self._top, ticks)
+        if ticks > self._top:
+            self._top = ticks
         if self._pending is not None or self._node.carrying:
             self._trust = ClockTrust.CARRIED
-        return Placement(ticks, decode, self._utc(ticks))
+        return Placement(ticks, decode, utc_us)
 
     def begin(self, placement: Placement) -> Start:
         """A segment begins with the keyframe placed last."""
@@ -216,30 +222,29 @@ class Timeline:
     def _utc(self, ticks: int) -> int:
         assert self._anchor is not None
         first, anchor_us = self._anchor
-        return anchor_us + self._us(ticks - first)
+        return anchor_us + (ticks - first) * self._numerator // self._denominator
 
     def _us(self, ticks: int) -> int:
         return ticks * self._numerator // self._denominator
 
-    def _continued(self, given: int, keyframe: bool) -> int:
-        """Ticks that go on after those before, whatever the camera's clock did."""
-        ticks = given + self._shift
+    def _leaps(self, ticks: int, utc_us: int, keyframe: bool) -> bool:
+        """Whether the camera's clock jumped here; its ticks are shifted then, to go on after those before."""
         ahead_us = self._us(ticks - self._top)
         back = ahead_us < -US or (keyframe and ticks <= self._top)
-        early_us = self._utc(ticks) - self._arrival_us - self._ahead_us
+        early_us = utc_us - self._arrival_us - self._ahead_us
         # an arrival can be late for many reasons; before its time it can be only by a clock that jumped
         if not back and (early_us < JUMP_US or ahead_us < JUMP_US):
-            return ticks
+            return False
         self._jump(JumpKind.CAMERA_CLOCK, ahead_us)
         self._shift += self._top + self._step - ticks
         self._last_given_dts = None
-        return self._top + self._step
+        return True
 
-    def _follow(self, ticks: int, monotonic: float) -> None:
+    def _follow(self, due_us: int, monotonic: float) -> None:
         """Smooth the difference between arrival and place."""
         if self._pending is not None:
             return
-        error_us = self._arrival_us - self._utc(ticks) + self._ahead_us
+        error_us = self._arrival_us - due_us + self._ahead_us
         if error_us < -JUMP_US:
             self._jump(JumpKind.CAMERA_CLOCK, -error_us)
             return
@@ -271,8 +276,10 @@ class Timeline:
         last = self._last_dts
         assert last is not None
         if dts is not None:
-            if self._last_given_dts is not None and 0 < self._us(dts - self._last_given_dts) < US:
-                self._step = dts - self._last_given_dts
+            if self._last_given_dts is not None:
+                step = dts - self._last_given_dts
+                if step != self._step and 0 < self._us(step) < US:
+                    self._step = step
             self._last_given_dts = dts
             dts += self._shift
         elif keyframe:
