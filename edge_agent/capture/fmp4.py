@@ -24,10 +24,13 @@ _MP4_EPOCH_S = 2_082_844_800
 """Seconds from 1904, where MP4 counts from, to 1970."""
 _NTP_EPOCH_S = 2_208_988_800
 _ROW = struct.Struct(">IIII").pack
-_MOOF_BYTES = HEADER_BYTES + 16
+_PRFT = struct.Struct(">I4sIIQQ")
+_MOOF = struct.Struct(">I4s I4sII")
 """With its `mfhd`, without its `traf` boxes."""
-_TRAF_BYTES = HEADER_BYTES + 16 + 20 + 20
+_TRAF = struct.Struct(">I4s I4sII I4sIQ I4sIIi")
 """With `tfhd`, `tfdt` and `trun`, less the table."""
+_TRUN_BYTES = 20
+"""Of these, those of the `trun`."""
 _MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
 
@@ -229,7 +232,8 @@ def fragment(sequence: int, runs: Sequence[Run], reference_us: int) -> list[byte
     samples = runs[0].samples
     seconds, rest = divmod(reference_us, US)
     ntp = (seconds + _NTP_EPOCH_S) << 32 | (rest << 32) // US
-    producer = full_box("prft", 1, 8, struct.pack(">IQQ", runs[0].track, ntp & 0xFFFF_FFFF_FFFF_FFFF, samples[0].dts))
+    ntp &= 0xFFFF_FFFF_FFFF_FFFF
+    producer = _PRFT.pack(_PRFT.size, b"prft", 1 << 24 | 8, runs[0].track, ntp, samples[0].dts)
     data = [sample.data for run in runs for sample in run.samples]
     head = struct.pack(">I4s", HEADER_BYTES + sum(map(len, data)), b"mdat")
     return [producer + _moof(sequence, runs, [run.rows() for run in runs]) + head, *data]
@@ -237,16 +241,13 @@ def fragment(sequence: int, runs: Sequence[Run], reference_us: int) -> list[byte
 
 def _moof(sequence: int, runs: Sequence[Run], rows: Sequence[bytes]) -> bytes:
     """The samples' bytes begin right behind it and the head of their `mdat`."""
-    data_offset = _MOOF_BYTES + sum(_TRAF_BYTES + len(table) for table in rows) + HEADER_BYTES
-    trafs = []
+    size = _MOOF.size + sum([_TRAF.size + len(table) for table in rows])
+    parts = [_MOOF.pack(size, b"moof", 16, b"mfhd", 0, sequence)]
+    data_offset = size + HEADER_BYTES
     for run, table in zip(runs, rows, strict=True):
-        trafs.append(
-            box(
-                "traf",
-                full_box("tfhd", 0, 0x2_0000, struct.pack(">I", run.track)),
-                full_box("tfdt", 1, 0, struct.pack(">Q", run.samples[0].dts)),
-                full_box("trun", 1, 0xF01, struct.pack(">Ii", len(run.samples), data_offset), table),
-            )
-        )
-        data_offset += sum(len(sample.data) for sample in run.samples)
-    return box("moof", full_box("mfhd", 0, 0, struct.pack(">I", sequence)), *trafs)
+        base = (16, b"tfhd", 0x2_0000, run.track)
+        begins = (20, b"tfdt", 1 << 24, run.samples[0].dts)
+        follow = (_TRUN_BYTES + len(table), b"trun", 1 << 24 | 0xF01, len(run.samples), data_offset)
+        parts += (_TRAF.pack(_TRAF.size + len(table), b"traf", *base, *begins, *follow), table)
+        data_offset += sum([len(sample.data) for sample in run.samples])
+    return b"".join(parts)

@@ -42,7 +42,11 @@ class Fragments:
 
     def add(self, track: int, data: bytes, dts: int, pts: int, sync: bool) -> Fragment | None:
         """Take the next frame of a track; gives the fragment that it completes."""
-        done = self._flush(dts) if track == VIDEO and self._full(dts, sync) else None
+        done = None
+        if track == VIDEO:
+            seconds = self._seconds(dts)
+            if seconds >= FRAGMENT_S or (sync and seconds >= KEYFRAME_S):
+                done = self._flush(dts)
         self._runs[track].append(Sample(data, dts, pts, sync))
         return done
 
@@ -60,10 +64,6 @@ class Fragments:
         """What is left; the last picture lasts `last_duration` ticks."""
         pictures = self._runs[VIDEO]
         return self._flush(pictures[-1].dts + last_duration) if pictures else None
-
-    def _full(self, dts: int, sync: bool) -> bool:
-        seconds = self._seconds(dts)
-        return seconds >= FRAGMENT_S or (sync and seconds >= KEYFRAME_S)
 
     def _seconds(self, until: int) -> float:
         """How much is gathered."""
