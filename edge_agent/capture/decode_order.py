@@ -28,6 +28,9 @@ class DecodeTimes:
 
     def next(self, pts: int) -> int | None:
         """The decode time of the next picture in decode order."""
+        if not self._depth and self._last is not None and 0 < pts - self._last <= self._jump and not self._waiting:
+            self._last = pts  # as nearly all cameras send
+            return pts
         if self._waiting or self._last is not None:
             newest = self._waiting[-1] if self._waiting else self._last
             assert newest is not None

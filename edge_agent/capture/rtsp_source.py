@@ -362,7 +362,7 @@ class RtspSource:
             self._give_out(done, now)
 
     def _give_out(self, done: list[tuple[Track, AccessUnit, int]], now: Arrival) -> None:
-        newest = max((unit.ticks for track, unit, _ in done if track.kind == VIDEO), default=0)
+        newest = max([unit.ticks for track, unit, _ in done if track.kind == VIDEO], default=0)
         gathered_s = now.monotonic - self._polled_at
         for track, unit, lost in done:
             # pictures that were read together did not come together: the earlier came by so much earlier

@@ -98,27 +98,32 @@ class Track:
         if not isinstance(assembler, Pictures):
             return at
         time = ticks = -1
+        expected = begun = reception.expected
         while at + _PACKET.size <= size:
             begins, length, first, second, sequence, timestamp, source = _PACKET.unpack_from(data, at)
             end = at + 4 + length
             if (
                 begins != beginning
                 or first != rtp.PLAIN
-                or sequence != reception.expected
+                or sequence != expected & 0xFFFF
                 or source != reception.ssrc
                 or not at + _PACKET.size <= end <= size
             ):
                 break
-            reception.took(1)
+            expected += 1
             if timestamp != time:
                 time, ticks = timestamp, reception.ticks(timestamp)
             assembler.take(data, at + _PACKET.size, end, second > 127, ticks, 0, now, done)
-            at = self._carry_on_unit(assembler, data, at, end, done) if assembler.middle else end
+            before, at = at, end
+            if assembler.middle:
+                at, count = self._carry_on_unit(assembler, data, before, at, done)
+                expected += count
+        reception.took(expected - begun)
         return at
 
-    def _carry_on_unit(self, pictures: Pictures, data: bytes, before: int, at: int, done: list[AccessUnit]) -> int:
+    def _carry_on_unit(self, pictures: Pictures, data: bytes, before: int, at: int, done: list[AccessUnit]) -> tuple[int, int]:
         """Take the packets from `at` that do nothing but carry on the NAL unit of the one at `before`, and the one that
-        ends it; gives where they end.  Comparing is all there is to do, for most are as long as the one before and
+        ends it; gives where they end, and how many they are.  Comparing is all there is to do, for most are as long as the one before and
         differ from it in their sequence number only."""
         begun, size, view = at, len(data), memoryview(data)
         same = data[before + _HEAD.size : before + _PACKET.size] + pictures.middle
@@ -127,7 +132,7 @@ class Track:
         (head,) = _HEAD.unpack_from(data, before)
         pieces, ended = list[memoryview](), False
         if head & _MARKER or before + front >= at:
-            return at
+            return at, 0
         while not ended:
             length = at - before
             count = min((size - at) // length, ~head & _SEQUENCE)
@@ -149,8 +154,7 @@ class Track:
                 break
             pieces.append(view[at + front : end])
             before, at, head = at, end, its_head
-        self.reception.took(len(pieces))
         pictures.carry_on(pieces, at - begun - len(pieces) * front)
         if ended:
             pictures.end_unit(head & _MARKER > 0, done)
-        return at
+        return at, len(pieces)
