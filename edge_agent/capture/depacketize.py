@@ -303,11 +303,12 @@ class PictureAssembler:
                 self._clear()
             self._marked = False
             return
-        end = self._end_of_picture()
-        rest = self._parts[end:] if end < len(self._parts) else []
-        starts = [start - end for start in self._starts if start >= end] if rest else []
+        parts, rest, starts = self._parts, list[Buffer](), list[int]()
+        if (end := self._end_of_picture()) < len(parts):
+            parts, rest = parts[:end], parts[end:]
+            starts = [start - end for start in self._starts if start >= end]
         unit = AccessUnit(
-            b"".join(self._parts[:end] if rest else self._parts),
+            b"".join(parts),
             self._ticks,
             self._keyframe,
             self._damaged,
@@ -316,11 +317,12 @@ class PictureAssembler:
         )
         self.damaged += self._damaged
         self._clear()
-        self._parts, self._starts = rest, starts
-        self._bytes = sum(map(len, rest))
-        for start in starts:
-            self._after_unit(self._means(rest[start + 1]), rest[start + 1])
         done.append(unit)
+        if rest:
+            self._parts, self._starts = rest, starts
+            self._bytes = sum(map(len, rest))
+            for start in starts:
+                self._after_unit(self._means(rest[start + 1]), rest[start + 1])
 
     def _end_of_picture(self) -> int:
         """Behind the last slice, and what may only follow one."""

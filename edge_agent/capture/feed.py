@@ -207,9 +207,10 @@ class Rounds(threading.Thread):
 
     def _goes_on(self, name: str, source: PolledSource, feed: Feed) -> bool:
         with reported(name, feed):
-            packets = source.poll()
-            self._most = max(self._most, sum(len(packet.data) for packet in packets))
-            if feed.put(packets):
+            before = feed.bytes
+            goes_on = feed.put(source.poll())
+            self._most = max(self._most, feed.bytes - before)
+            if goes_on:
                 return True
         source.close()
         return False

@@ -345,7 +345,7 @@ class RtspSource:
     def _sort(self, packets: Iterable[Interleaved], pass_over: Callable[[int], None] | None = None) -> None:
         """Each packet to its track; what those complete waits to be given out."""
         now = Arrival(self._clock.utc_us(), self._clock.monotonic())
-        done: list[tuple[Track, AccessUnit, int]] = []
+        done: list[tuple[Track, list[AccessUnit], int]] = []
         try:
             for packet in packets:
                 if (track := self._tracks.get(packet.channel)) is not None:
@@ -354,20 +354,23 @@ class RtspSource:
                         self._heard_at = now.monotonic
                         if pass_over is not None:
                             pass_over(track.carry_on(packet, now, units))
-                    for unit in units:
-                        done.append((track, unit, track.lost_since()))
+                    if units:
+                        done.append((track, units, track.lost_since()))
                 elif (control := self._controls.get(packet.channel)) is not None:
                     control.reception.hear(packet.packet, now.utc_us, now.monotonic)
         finally:
             self._give_out(done, now)
 
-    def _give_out(self, done: list[tuple[Track, AccessUnit, int]], now: Arrival) -> None:
-        newest = max([unit.ticks for track, unit, _ in done if track.kind == VIDEO], default=0)
-        gathered_s = now.monotonic - self._polled_at
-        for track, unit, lost in done:
-            # pictures that were read together did not come together: the earlier came by so much earlier
-            early_s = (newest - unit.ticks) / track.clock_hz if track.kind == VIDEO else 0.0
-            self._waiting.append(self._packet(track, unit, max(0.0, min(early_s, gathered_s)), lost))
+    def _give_out(self, done: list[tuple[Track, list[AccessUnit], int]], now: Arrival) -> None:
+        """Each with the packets that were lost before the first of its units."""
+        newest = max([unit.ticks for track, units, _ in done if track.kind == VIDEO for unit in units], default=0)
+        gathered_s = max(0.0, now.monotonic - self._polled_at)
+        for track, units, lost in done:
+            for unit in units:
+                # pictures that were read together did not come together: the earlier came by so much earlier
+                early_s = (newest - unit.ticks) / track.clock_hz if track.kind == VIDEO else 0.0
+                self._waiting.append(self._packet(track, unit, min(early_s, gathered_s), lost))
+                lost = 0
 
     def _packet(self, track: Track, unit: AccessUnit, early_s: float = 0.0, lost: int = 0) -> Packet:
         return Packet(
