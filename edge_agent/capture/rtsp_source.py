@@ -373,16 +373,17 @@ class RtspSource:
                 lost = 0
 
     def _packet(self, track: Track, unit: AccessUnit, early_s: float = 0.0, lost: int = 0) -> Packet:
+        data, ticks, keyframe, damaged, (utc_us, monotonic), _ = unit
         return Packet(
             track.kind,
-            unit.data,
-            unit.ticks,
+            data,
+            ticks,
             track.assembler.decode_time(unit),
             0,
-            unit.keyframe,
-            unit.arrival.utc_us - int(early_s * US),
-            unit.arrival.monotonic - early_s,
-            unit.damaged,
+            keyframe,
+            utc_us - int(early_s * US),
+            monotonic - early_s,
+            damaged,
             lost,
             track.report_since() if track.kind == VIDEO else None,
         )
