@@ -41,6 +41,7 @@ SEND_S = 5.0
 OPEN_BYTES = 32 << 20
 """More than the best of cameras sends in OPEN_S."""
 READ_BYTES = 512 << 10
+"""What gathers between two rounds mostly comes in one piece."""
 POLL_BYTES = 4 << 20
 """Taken at once of a camera that sends without end, lest the others wait."""
 GATHER_S = 0.1

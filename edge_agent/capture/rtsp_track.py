@@ -15,7 +15,7 @@ _PACKET = struct.Struct(">HHBBHII")
 """The start of an RTP packet inside RTSP: `$` and channel, length, its first two bytes, sequence number, timestamp,
 source."""
 _HEAD = struct.Struct(">Q")
-"""The same up to the sequence number, as one number, in which stand: """
+"""The same up to the sequence number, all of it as one number; in it are: """
 _LENGTH, _MARKER, _SEQUENCE = 0xFFFF << 32, 0x80 << 16, 0xFFFF
 
 
@@ -116,45 +116,49 @@ class Track:
             assembler.take(data, at + _PACKET.size, end, second > 127, ticks, 0, now, done)
             before, at = at, end
             if assembler.middle:
-                at, count = self._carry_on_unit(assembler, data, before, at, done)
+                at, count = _carry_on_unit(assembler, data, before, at, done)
                 expected += count
         reception.took(expected - begun)
         return at
 
-    def _carry_on_unit(self, pictures: Pictures, data: bytes, before: int, at: int, done: list[AccessUnit]) -> tuple[int, int]:
-        """Take the packets from `at` that do nothing but carry on the NAL unit of the one at `before`, and the one that
-        ends it; gives where they end, and how many they are.  Comparing is all there is to do, for most are as long as the one before and
-        differ from it in their sequence number only."""
-        begun, size, view = at, len(data), memoryview(data)
-        same = data[before + _HEAD.size : before + _PACKET.size] + pictures.middle
-        last = same[:-1] + bytes((same[-1] | 0x40,))
-        front = _HEAD.size + len(same)
-        (head,) = _HEAD.unpack_from(data, before)
-        pieces, ended = list[memoryview](), False
-        if head & _MARKER or before + front >= at:
-            return at, 0
-        while not ended:
-            length = at - before
-            count = min((size - at) // length, ~head & _SEQUENCE)
-            for its_head, its_same in _fragments(front, length).iter_unpack(view[at : at + count * length]):
-                if its_head != head + 1 or its_same != same:
-                    break
-                head = its_head
-                pieces.append(view[at + front : at + length])
-                at += length
-            if at + front >= size:
+
+def _carry_on_unit(pictures: Pictures, data: bytes, before: int, at: int, done: list[AccessUnit]) -> tuple[int, int]:
+    """Take the packets from `at` that only carry on the NAL unit of the one at `before`, and the one that ends it;
+    gives where they end, and how many they are.
+
+    Comparing is all there is to do, for most are as long as the one before and differ from it in their sequence number
+    only.
+    """
+    begun, size, view = at, len(data), memoryview(data)
+    same = data[before + _HEAD.size : before + _PACKET.size] + pictures.middle
+    last = same[:-1] + bytes((same[-1] | 0x40,))
+    front = _HEAD.size + len(same)
+    (head,) = _HEAD.unpack_from(data, before)
+    pieces, ended = list[memoryview](), False
+    if head & _MARKER or before + front >= at:
+        return at, 0
+    while not ended:
+        length = at - before
+        count = min((size - at) // length, ~head & _SEQUENCE)
+        for its_head, its_same in _fragments(front, length).iter_unpack(view[at : at + count * length]):
+            if its_head != head + 1 or its_same != same:
                 break
-            (its_head,) = _HEAD.unpack_from(data, at)
-            end = at + 4 + (its_head >> 32 & 0xFFFF)
-            its_same = data[at + _HEAD.size : at + front]
-            ended = its_same == last
-            differs = (its_head ^ (head & ~_SEQUENCE | head + 1 & _SEQUENCE)) & ~_LENGTH
-            if differs & ~(_MARKER if ended else 0) or not (ended or its_same == same) or not at + front < end <= size:
-                ended = False
-                break
-            pieces.append(view[at + front : end])
-            before, at, head = at, end, its_head
-        pictures.carry_on(pieces, at - begun - len(pieces) * front)
-        if ended:
-            pictures.end_unit(head & _MARKER > 0, done)
-        return at, len(pieces)
+            head = its_head
+            pieces.append(view[at + front : at + length])
+            at += length
+        if at + front >= size:
+            break
+        (its_head,) = _HEAD.unpack_from(data, at)
+        end = at + 4 + (its_head >> 32 & 0xFFFF)
+        its_same = data[at + _HEAD.size : at + front]
+        ended = its_same == last
+        differs = (its_head ^ (head & ~_SEQUENCE | head + 1 & _SEQUENCE)) & ~_LENGTH
+        if differs & ~(_MARKER if ended else 0) or not (ended or its_same == same) or not at + front < end <= size:
+            ended = False
+            break
+        pieces.append(view[at + front : end])
+        before, at, head = at, end, its_head
+    pictures.carry_on(pieces, at - begun - len(pieces) * front)
+    if ended:
+        pictures.end_unit(head & _MARKER > 0, done)
+    return at, len(pieces)
