@@ -137,7 +137,8 @@ class Analysis:
         if self._detector is None or self._alarms is None or self._detector.size != size:
             ended = self.close(now)
             outlines = any(_OBJECTS & set(zone.natures) for zone in self._camera.regions)
-            self._detector = MotionDetector(size, self._camera.min_area, outlines=outlines)
+            heads = bool(self._camera.lines)
+            self._detector = MotionDetector(size, self._camera.min_area, outlines=outlines, heads=heads)
             view = _view(self._camera, size[0] / size[1])
             self._names = _names(self._camera) if self._detects else None
             self._eyes = Likeness()
