@@ -91,8 +91,8 @@ class _Open:
     best_path: tuple[Point, ...] = ()
     seen_s: float = 0.0
     """When its thing was last seen, though it no longer does what the alarm is about; of a camera's trouble, now."""
-    seen_box: Box | None = None
-    seen_path: tuple[Point, ...] = ()
+    seen: Track | None = None
+    """What was seen then."""
 
     @property
     def main(self) -> int | None:
@@ -298,7 +298,7 @@ class Alarms:
         if moment is Moment.BEST:
             box, path = alarm.best_box, alarm.best_path
         elif moment is Moment.END:
-            box, path = alarm.seen_box, alarm.seen_path
+            box, path = (alarm.seen.box, tuple(alarm.seen.path)) if alarm.seen else (None, ())
         nature, place = alarm.key
         message = Alarm(
             alarm_id=alarm.alarm_id,
@@ -331,7 +331,7 @@ def _see(alarm: _Open, tracks: Sequence[Track], at_s: float) -> None:
         return
     main = next((track for track in tracks if track.number == alarm.main and track.last.at_s == at_s), None)
     if main is not None:
-        alarm.seen_s, alarm.seen_box, alarm.seen_path = at_s, main.box, tuple(main.path)
+        alarm.seen_s, alarm.seen = at_s, main
 
 
 def _degrees(direction: float | None) -> float | None:

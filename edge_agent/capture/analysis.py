@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 Bgr = NDArray[np.uint8]
 IDLE_S = 5.0
 """After so long without anything unusual half as many pictures are looked at."""
+LARGE = 640
+"""Pictures wider than this take more memory than what is sent of them."""
 _OBJECTS = {AlarmNature.OBJECT_LEFT, AlarmNature.OBJECT_TAKEN}
 _DATES = {"uk": "%d.%m.%Y %H:%M:%S", "en": "%Y-%m-%d %H:%M:%S"}
 
@@ -134,7 +137,8 @@ class Analysis:
         if self._detector is None or self._alarms is None or self._detector.size != size:
             ended = self.close(now)
             outlines = any(_OBJECTS & set(zone.natures) for zone in self._camera.regions)
-            self._detector = MotionDetector(size, self._camera.min_area, outlines=outlines)
+            heads = bool(self._camera.lines)
+            self._detector = MotionDetector(size, self._camera.min_area, outlines=outlines, heads=heads)
             view = _view(self._camera, size[0] / size[1])
             self._names = _names(self._camera) if self._detects else None
             self._eyes = Likeness()
@@ -152,12 +156,12 @@ class Analysis:
         outcome = self._alarms.update(now, blobs, troubles)
         self._detector.excuse(self._alarms.proven)
         if outcome.vanished and self._latest is not None:
-            self._keep(outcome.vanished, Moment.END, _frame(*self._latest))
+            self._keep(outcome.vanished, Moment.END, _frame(*self._latest, size))
         for alarm_id in outcome.seen:
             self._kept.pop((alarm_id, Moment.END), None)
         self._latest = (bgr, now.utc_us)
         if outcome.best or any(decision.alarm.moment for decision in outcome.decisions):
-            frame = _frame(bgr, now.utc_us)
+            frame = _frame(bgr, now.utc_us, size)
             self._keep(outcome.best, Moment.BEST, frame)
         else:
             frame = None
@@ -197,7 +201,7 @@ class Analysis:
     def close(self, now: Instant) -> list[Alarm]:
         """The END of whatever is open."""
         decisions = self._alarms.close(now) if self._alarms else ()
-        frame = _frame(*self._latest) if decisions and self._latest else None
+        frame = _Frame(*self._latest) if decisions and self._latest else None
         self._latest = None
         return [self._finished(decision, frame) for decision in decisions]
 
@@ -231,16 +235,25 @@ class Analysis:
         return replace(alarm, picture=render(frame.bgr.copy(), caption, alarm.box, decision.others, decision.path))
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """As small as it is sent."""
+def _frame(bgr: Callable[[], Bgr], utc_us: int, size: tuple[int, int]) -> _Frame:
+    """A large picture is made small at once, another only when it is sent: most give way to better ones."""
+    if size[0] <= LARGE:
+        return _Frame(bgr, utc_us)
+    small = reduced(bgr())
+    return _Frame(lambda: small, utc_us)
 
-    bgr: Bgr
+
+@dataclass(frozen=True)
+class _Frame:
+    """A picture that may be sent."""
+
+    given: Callable[[], Bgr]
     utc_us: int
 
-
-def _frame(bgr: Callable[[], Bgr], utc_us: int) -> _Frame:
-    return _Frame(reduced(bgr()), utc_us)
+    @cached_property
+    def bgr(self) -> Bgr:
+        """As small as it is sent."""
+        return reduced(self.given())
 
 
 def _names(camera: WatchedCamera) -> Names:

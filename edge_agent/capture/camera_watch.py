@@ -33,7 +33,7 @@ BROKEN_ERRORS = 5
 """… and sooner when so many of them could not be decoded."""
 LAG_S = 1.5
 """Pictures older than this are stale: whole groups of pictures are skipped to catch up."""
-ROUND_S = 0.3
+ROUND_S = 0.4
 """Between two turns of a camera: how late a picture is known here, …"""
 IDLE_ROUND_S = 0.7
 """… and while nothing stirs."""

@@ -32,8 +32,10 @@ MAX_WIDTH = 320
 """Analysis works on at most this many columns."""
 PICTURE_WIDTH = 480
 PICTURE_BYTES = 16_000
-"""For mobile networks.  The best of QUALITIES that stays below is taken, the last one whatever it needs."""
+"""For mobile networks.  About the best of QUALITIES that stays below is taken, the last one whatever it needs."""
 QUALITIES = (75, 65, 55, 45, 38, 30, 24)
+SMALLER = (1.0, 0.83, 0.70, 0.61, 0.55, 0.46, 0.39)
+"""About how large a picture of each of them is, against the first."""
 COARSE_WIDTH = 100
 SAME_LIGHT = 0.3
 """A change of light by fewer grey levels is none."""
@@ -87,11 +89,17 @@ class MotionDetector:
     """Background model of one camera; one thread.
 
     size: (width, height) of the pictures; min_area: smallest thing that counts, as a part of the picture; outlines:
-    tell of each blob whether it stands there or is missing there.
+    tell of each blob whether it stands there or is missing there; heads: how many people side by side it looks like.
     """
 
     def __init__(
-        self, size: tuple[int, int], min_area: float, sensitivity: Sensitivity | None = None, *, outlines: bool = False
+        self,
+        size: tuple[int, int],
+        min_area: float,
+        sensitivity: Sensitivity | None = None,
+        *,
+        outlines: bool = False,
+        heads: bool = False,
     ) -> None:
         width, height = size
         scale = min(1.0, MAX_WIDTH / width)
@@ -101,7 +109,7 @@ class MotionDetector:
         self._is = sensitivity or Sensitivity()
         self.mask: Luma | None = None
         """Where the last picture differed, 255 or 0, in the size that is analysed; None while nothing is reported."""
-        self._outlines = outlines
+        self._outlines, self._heads = outlines, heads
         self._usual: _Plane | None = None
         self._first: list[Luma] = []
         """The pictures of the beginning, until the model is learnt from them."""
@@ -197,10 +205,10 @@ class MotionDetector:
         bright = known > np.add.reduce(known) / known.size
         if all(part.size and abs(_middle(part)) < SAME_LIGHT for part in (away[bright], away[~bright])):
             return usual
-        gain, offset = 1.0, _middle(away)
+        gain, offset = 1.0, _middle(away.copy())
         for _ in range(3):
             error = np.abs(seen - (gain * known + offset))
-            same = error <= max(1.5, 2.5 * _middle(error))
+            same = error <= max(1.5, 2.5 * _middle(error.copy()))
             count = np.count_nonzero(same)
             if count < same.size // 2:
                 return usual
@@ -310,9 +318,8 @@ class MotionDetector:
             else:
                 outline = self._outline(piece, mask, now, usual) if self._outlines else 0.0
                 parts = tuple(self._box(part) for part in piece.parts)
-                things.append(
-                    Blob(box, outline, parts, _heads(mask[piece.top : piece.bottom, piece.left : piece.right]))
-                )
+                heads = _heads(mask[piece.top : piece.bottom, piece.left : piece.right]) if self._heads else 1
+                things.append(Blob(box, outline, parts, heads))
         return things
 
     def _only_lit(self, piece: _Piece, mask: Luma, now: Luma, usual: _Plane, noise: float) -> bool:
@@ -465,9 +472,10 @@ def _floored(plane: _Plane, factor: float = 1.0) -> Luma:
 
 
 def _middle(values: _Plane) -> float:
-    """The median, or its neighbour: several times cheaper than numpy's."""
+    """The median, or its neighbour: several times cheaper than numpy's.  The values are in another order afterwards."""
     flat = values.ravel()
-    return float(np.partition(flat, flat.size // 2)[flat.size // 2])
+    flat.partition(flat.size // 2)
+    return float(flat[flat.size // 2])
 
 
 def _alike(a: Box, b: Box) -> bool:
@@ -523,11 +531,16 @@ def reduced(picture: Bgr) -> Bgr:
 
 
 def _compressed(picture: Bgr) -> bytes:
-    data = b""
-    for quality in QUALITIES:
-        # of this size progressive ones are no smaller, and cost three times as much
-        settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-        data = bytes(cv2.imencode(".jpg", picture, settings)[1].tobytes())
-        if len(data) <= PICTURE_BYTES:
-            break
+    at, data = 0, _jpeg(picture, QUALITIES[0])
+    largest = len(data)
+    while len(data) > PICTURE_BYTES and at < len(QUALITIES) - 1:
+        fitting = (n for n in range(at + 1, len(QUALITIES)) if SMALLER[n] * largest <= PICTURE_BYTES)
+        at = next(fitting, len(QUALITIES) - 1)
+        data = _jpeg(picture, QUALITIES[at])
     return data
+
+
+def _jpeg(picture: Bgr, quality: int) -> bytes:
+    # of this size progressive ones are no smaller, and cost three times as much
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    return bytes(cv2.imencode(".jpg", picture, settings)[1].tobytes())

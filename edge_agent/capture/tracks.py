@@ -150,8 +150,8 @@ class Track:
     @property
     def size(self) -> tuple[float, float]:
         """How (wide, high) it is, when it is seen best: the second largest of its latest sightings by itself."""
-        own = [one.box for one in list(self.sightings)[-16:] if not one.shared][-8:] or [self.box]
-        return sorted(box.width for box in own)[-2:][0], sorted(box.height for box in own)[-2:][0]
+        own = [one.box for one in itertools.islice(reversed(self.sightings), 16) if not one.shared][:8] or [self.box]
+        return sorted([box.width for box in own])[-2:][0], sorted([box.height for box in own])[-2:][0]
 
     @property
     def heads(self) -> int:
@@ -200,8 +200,9 @@ class Track:
             return False
         steps = [self._shift(a, b) for a, b in itertools.pairwise(recent)]
         dx, dy = sum(step[0] for step in steps), sum(step[1] for step in steps)
-        way, walked = math.hypot(dx, dy), sum(math.hypot(*step) for step in steps)
-        if len(steps) > 2 and max(math.hypot(*step) for step in steps) > JUMP * way:
+        lengths = [math.hypot(*step) for step in steps]
+        way, walked = math.hypot(dx, dy), sum(lengths)
+        if len(steps) > 2 and max(lengths) > JUMP * way:
             return False
         # A large thing's box trembles more than a small one's.
         extent = (abs(dx) * self.box.width * self._aspect + abs(dy) * self.box.height) / way if way else 0.0
@@ -255,9 +256,14 @@ class Track:
 
     def _window(self, span_s: float) -> list[Sighting]:
         """The sightings of the last `span_s`, but at least three: slow pictures are further apart."""
-        since = self.last.at_s - span_s - 1e-6
-        count = sum(1 for sighting in self.sightings if sighting.at_s >= since)
-        return list(self.sightings)[-max(3, count) :]
+        since = self.sightings[-1].at_s - span_s - 1e-6
+        recent: list[Sighting] = []
+        for sighting in reversed(self.sightings):
+            if sighting.at_s < since and len(recent) >= 3:
+                break
+            recent.append(sighting)
+        recent.reverse()
+        return recent
 
     def _shift(self, a: Sighting, b: Sighting) -> tuple[float, float]:
         (ax, ay), (bx, by) = a.centre, b.centre

@@ -80,7 +80,7 @@ def alarms_of(pictures: Sequence[Luma], *zones: Region, lines: tuple[Line, ...] 
 
 def followed(pictures: Sequence[Luma]) -> tuple[list[Track], Likeness]:
     """All that was ever followed and moved, and the eyes that were used."""
-    detector, eyes = MotionDetector((WIDTH, HEIGHT), 0.002), Likeness()
+    detector, eyes = MotionDetector((WIDTH, HEIGHT), 0.002, heads=True), Likeness()
     alarms = Alarms(CameraId("gate"), (), View(WIDTH / HEIGHT), lambda: "id", (KERB,), eyes=eyes)
     known: dict[int, Track] = {}
     for number, luma in enumerate(pictures):
@@ -217,7 +217,7 @@ def test_who_was_lost_long_ago_shares_nobodys_blob() -> None:
 
 def test_who_walks_while_the_model_learns_is_seen_whole_afterwards() -> None:
     pictures = painted([lambda t: (60 + 40 * t, 150)], seconds=5)
-    detector = MotionDetector((WIDTH, HEIGHT), 0.002)
+    detector = MotionDetector((WIDTH, HEIGHT), 0.002, heads=True)
     found = [detector.detect(luma, 1 / FPS) for luma in pictures]
     assert detector.ready
     # at its first place, too: somebody else comes after it, where it was seen while the model learnt
