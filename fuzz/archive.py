@@ -47,7 +47,7 @@ def _recordings() -> tuple[bytes, ...]:
                 at = second * 16_000
                 heard = [Sample(b"ab", at + 1024 * n, at + 1024 * n, True) for n in range(15)]
                 runs.append(Run(2, heard, at + 15 * 1024))
-            parts.append(fmp4.fragment(second + 1, runs, START_US + second * US))
+            parts += fmp4.fragment(second + 1, runs, START_US + second * US)
         made.append(b"".join(parts))
     return tuple(made)
 

@@ -299,6 +299,7 @@ CHANGES = (
     "ended",
     "begun",
     "short",
+    "longer",
 )
 
 
@@ -324,6 +325,8 @@ def changed(one: bytes, how: str) -> list[bytes]:
             one = one[:13] + bytes([one[13] ^ (0x40 if how == "ended" else 0x80)]) + one[14:]
         case "short":
             one = one[:12]
+        case "longer":
+            one += b"more"
     return [b"$" + channel + len(one).to_bytes(2, "big") + one]
 
 

@@ -55,6 +55,20 @@ def test_what_is_sealed_in_any_pieces_opens_to_the_same_bytes(size: int, pieces:
     assert AgeReader(io.BytesIO(file), [ME]).payload_size() == size
 
 
+@given(st.lists(around_chunks, max_size=4))
+def test_pieces_given_together_are_sealed_as_if_they_came_one_by_one(sizes: list[int]) -> None:
+    pieces = [filled(size) for size in sizes]
+    together, apart = io.BytesIO(), io.BytesIO()
+    one, other = AgeWriter(together, [ME.recipient]), AgeWriter(apart, [ME.recipient])
+    one.writelines(pieces)
+    for piece in pieces:
+        other.write(piece)
+    assert one.tell() == other.tell() == sum(sizes)
+    assert len(together.getvalue()) == len(apart.getvalue())
+    one.finish()
+    assert read_all(AgeReader(io.BytesIO(together.getvalue()), [ME])) == b"".join(pieces)
+
+
 def test_a_full_chunk_is_sealed_only_when_more_follows_so_that_the_last_is_never_empty() -> None:
     out = io.BytesIO()
     writer = AgeWriter(out, [ME.recipient])
