@@ -26,6 +26,8 @@ UPDATE_S = 5.0
 """Least time between updates; long alarms are updated less often, …"""
 UPDATE_MOST_S = 60.0
 """… at least this often."""
+TOLD_S = 6.0
+"""After so long an alarm of movement has said where its thing goes."""
 DIRECTION_WAY = 0.1
 """A direction is told once a thing went this far, in heights of the picture."""
 BETTER = 1.25
@@ -136,6 +138,15 @@ class Alarms:
     @property
     def open_ids(self) -> set[str]:
         return {alarm.alarm_id for alarm in self._open.values()}
+
+    def told(self, now_s: float) -> bool:
+        """Whether all that is watched for is so, and was told of a while ago: nothing that is new can begin."""
+        if self.lines or self.names or not self.regions:
+            return False
+        under_way = [self._open.get((AlarmNature.MOTION, region.zone)) for region in self.regions]
+        return all(region.natures == (AlarmNature.MOTION,) for region in self.regions) and all(
+            alarm is not None and now_s - alarm.started.s >= TOLD_S for alarm in under_way
+        )
 
     @property
     def tracks(self) -> list[Track]:

@@ -187,6 +187,11 @@ class Analysis:
         return self._before_s - self._stirred_s > IDLE_S and self._detector is not None and self._detector.ready
 
     @property
+    def told(self) -> bool:
+        """Whether all that is watched for is under way and told: fewer pictures suffice to see when it ends."""
+        return self._alarms is not None and self._alarms.told(self._before_s)
+
+    @property
     def moving(self) -> bool:
         """Whether something moved in the last picture."""
         return self._alarms is not None and self._alarms.moving

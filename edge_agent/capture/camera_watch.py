@@ -111,7 +111,8 @@ class CameraWatch(CameraWorker):
                 self._change(CameraState.RECORDING)
                 if picture.keyframe:
                     analysis.keyframe(picture.luma(), picture.arrival_monotonic)
-                if sampler.wants(picture.arrival_monotonic, analysis.idle and not choice.saves):
+                fewer = analysis.told or (analysis.idle and not choice.saves)
+                if sampler.wants(picture.arrival_monotonic, fewer=fewer):
                     self._look(picture, analysis)
                     choice.seen(picture.arrival_monotonic, analysis)
             blind_s = self._clock.monotonic() - pictured_at

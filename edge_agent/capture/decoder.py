@@ -157,17 +157,17 @@ class Sampler:
         self._due: float | None = None
         self._passed = False
 
-    def wants(self, at_s: float, idle: bool = False) -> bool:
+    def wants(self, at_s: float, *, fewer: bool = False) -> bool:
         """Whether the picture of this monotonic time is due; a quarter of the interval is forgiven to jitter.
 
-        idle: half as many suffice, where that is still two a second.
+        fewer: half as many suffice, where that is still two a second.
         """
         if self._due is None:
             self._due = at_s
         if at_s < self._due - 0.25 * self._every_s:
             return False
         self._due = max(self._due + self._every_s, at_s + 0.5 * self._every_s)
-        self._passed = idle and self._every_s <= 0.25 and not self._passed
+        self._passed = fewer and self._every_s <= 0.25 and not self._passed
         return not self._passed
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.capture.alarms import QUIET_S, Alarms, Decision
+from edge_agent.capture.alarms import QUIET_S, TOLD_S, Alarms, Decision
 from edge_agent.capture.calibration import View
-from edge_agent.capture.regions import PICTURE, Region, contains, overlap
+from edge_agent.capture.regions import PICTURE, Line, Region, contains, overlap
 from edge_agent.capture.tracker import Tracker
 from edge_agent.capture.tracks import Blob, Instant
 from edge_agent.clock import US
@@ -65,6 +65,36 @@ def test_somebody_crossing_is_one_alarm_with_a_start_updates_and_an_end() -> Non
     assert set(phases(decisions)[1:-1]) == {"update"}
     assert len({decision.alarm.alarm_id for decision in decisions}) == 1
     assert len({decision.alarm.started_us for decision in decisions}) == 1
+
+
+def told_at(alarms: Alarms, pictures: Iterable[list[Box]]) -> list[float]:
+    """Seconds at which fewer pictures suffice."""
+    found = []
+    for number, boxes in enumerate(pictures):
+        at_s = number / FPS
+        alarms.update(Instant(round(at_s * US), at_s), [Blob(box) for box in boxes])
+        if alarms.told(at_s):
+            found.append(at_s)
+    return found
+
+
+def test_while_all_that_is_watched_for_is_told_fewer_pictures_suffice_until_it_ends() -> None:
+    alarms = desk()
+    way = walker((0.02, 0.4), (0.01, 0.0))
+    told = told_at(alarms, [[box] for box in way] + quiet())
+    assert TOLD_S <= told[0] <= TOLD_S + 1
+    assert told == [number / FPS for number in range(round(told[0] * FPS), round(told[-1] * FPS) + 1)]
+    assert told[-1] <= len(way) / FPS + QUIET_S
+    assert not alarms.open_ids
+
+
+def test_where_something_new_could_begin_all_pictures_are_looked_at() -> None:
+    way = [[box] for box in walker((0.02, 0.4), (0.005, 0.0))]
+    assert told_at(desk(LEFT, RIGHT), way[: len(way) // 2]) == [], "nobody is on the right side yet"
+    assert told_at(desk(Region(None, PICTURE, (AlarmNature.MOTION, AlarmNature.RUNNING))), way) == []
+    line = Line("fence", ((0.5, 1.0), (0.5, 0.0)))
+    watched = Alarms(CameraId("gate"), (Region(None, PICTURE),), View(16 / 9), lambda: "id", (line,))
+    assert told_at(watched, way) == []
 
 
 def test_an_alarm_is_decided_within_700_ms_of_the_first_blob() -> None:

@@ -147,6 +147,12 @@ def test_of_15_pictures_a_second_with_jitter_every_third_is_wanted() -> None:
     assert sum(sampler.wants(100 + number / 15 + float(late)) for number, late in enumerate(jitter)) == 50
 
 
+@pytest.mark.parametrize(("fps", "wanted"), [(5, 25), (4, 20), (3, 30)])
+def test_where_fewer_suffice_every_second_is_wanted_but_two_a_second_at_least(fps: float, wanted: int) -> None:
+    sampler = Sampler(fps)
+    assert sum(sampler.wants(100 + number / fps, fewer=True) for number in range(round(10 * fps))) == wanted
+
+
 @given(st.lists(st.booleans(), max_size=60), st.floats(0, 20))
 def test_only_whole_groups_of_stale_pictures_are_skipped(keys: list[bool], now_s: float) -> None:
     batch = [(Packet(VIDEO, b"x", None, None, 0, key, 0, number * 0.2), 0) for number, key in enumerate(keys)]
