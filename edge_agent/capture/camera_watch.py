@@ -36,7 +36,7 @@ LAG_S = 1.5
 ROUND_S = 0.4
 """Between two turns of a camera: how late a picture is known here, …"""
 IDLE_ROUND_S = 0.7
-"""… and while nothing stirs."""
+"""… and while nothing new can begin, or stirs."""
 REPORT_S = 30.0
 STATS_S = 5.0
 """The agent is told so often how much was watched (`edge_agent/vigil.py`)."""
@@ -97,7 +97,7 @@ class CameraWatch(CameraWorker):
         errors = 0
         self._attention, self._pictured = Attention(pictured_at, pictured_at), False
         while True:
-            yield IDLE_ROUND_S if analysis.idle else ROUND_S
+            yield IDLE_ROUND_S if analysis.idle or analysis.told else ROUND_S
             batch = feed.take(0.0)
             now_s = self.beat = self._clock.monotonic()
             self._attention.turn(now_s)
