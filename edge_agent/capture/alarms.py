@@ -26,7 +26,7 @@ UPDATE_S = 5.0
 """Least time between updates; long alarms are updated less often, …"""
 UPDATE_MOST_S = 60.0
 """… at least this often."""
-TOLD_S = 6.0
+TOLD_S = 4.0
 """After so long an alarm of movement has said where its thing goes."""
 DIRECTION_WAY = 0.1
 """A direction is told once a thing went this far, in heights of the picture."""
