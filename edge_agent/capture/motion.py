@@ -34,8 +34,8 @@ PICTURE_WIDTH = 480
 PICTURE_BYTES = 16_000
 """For mobile networks.  About the best of QUALITIES that stays below is taken, the last one whatever it needs."""
 QUALITIES = (75, 65, 55, 45, 38, 30, 24)
-SMALLER = (1.0, 0.83, 0.70, 0.61, 0.55, 0.46, 0.39)
-"""About how large a picture of each of them is, against the first."""
+AGAINST_FIRST = (1.43, 1.18, 1.0, 0.87, 0.78, 0.66, 0.56)
+"""About how large a picture of each of them is, against the one that is tried first."""
 COARSE_WIDTH = 100
 SAME_LIGHT = 0.3
 """A change of light by fewer grey levels is none."""
@@ -531,12 +531,15 @@ def reduced(picture: Bgr) -> Bgr:
 
 
 def _compressed(picture: Bgr) -> bytes:
-    at, data = 0, _jpeg(picture, QUALITIES[0])
-    largest = len(data)
-    while len(data) > PICTURE_BYTES and at < len(QUALITIES) - 1:
-        fitting = (n for n in range(at + 1, len(QUALITIES)) if SMALLER[n] * largest <= PICTURE_BYTES)
-        at = next(fitting, len(QUALITIES) - 1)
-        data = _jpeg(picture, QUALITIES[at])
+    at = first = AGAINST_FIRST.index(1.0)
+    data = tried = _jpeg(picture, QUALITIES[first])
+    fitting = (n for n, part in enumerate(AGAINST_FIRST) if part * len(tried) <= PICTURE_BYTES)
+    wanted = next(fitting, len(QUALITIES) - 1)
+    while at != wanted:
+        at = wanted
+        data = tried if at == first else _jpeg(picture, QUALITIES[at])
+        if len(data) > PICTURE_BYTES:
+            wanted = min(at + 1, len(QUALITIES) - 1)
     return data
 
 
