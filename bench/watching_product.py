@@ -162,10 +162,11 @@ def alarms_of_pictures(picture: Callable[[int], Picture], count: int, fps: float
     alarms: list[Alarm] = []
     for number in range(count):
         now = Instant(round(number * US / fps), number / fps)
-        if sampler.wants(now.s, fewer=analysis.idle or analysis.told):
+        if sampler.wants(now.s):
             painted = picture(number)
             luma = np.asarray(cv2.cvtColor(painted, cv2.COLOR_BGR2GRAY), np.uint8)
             alarms += analysis.see(luma, painted.copy, now)
+            sampler.fewer = analysis.idle or analysis.told
     return told(alarms, 0)
 
 

@@ -106,30 +106,33 @@ class CameraWatch(CameraWorker):
             if skipped:
                 choice.reset()
                 self._pass_over(skipped)
-            for picture in self._decoded(choice, batch):
+            for picture in self._decoded(choice, batch, sampler):
                 pictured_at, errors, self._pictured = self._clock.monotonic(), decoder.errors, True
                 self._change(CameraState.RECORDING)
                 if picture.keyframe:
                     analysis.keyframe(picture.luma(), picture.arrival_monotonic)
-                fewer = analysis.told or (analysis.idle and not choice.saves)
-                if sampler.wants(picture.arrival_monotonic, fewer=fewer):
+                if sampler.wants(picture.arrival_monotonic):
                     self._look(picture, analysis)
                     choice.seen(picture.arrival_monotonic, analysis)
+                    sampler.fewer = analysis.told or (analysis.idle and not choice.saves)
             blind_s = self._clock.monotonic() - pictured_at
             if blind_s > BLIND_S or (blind_s > BROKEN_S and decoder.errors - errors >= BROKEN_ERRORS):
                 raise CameraFailed(CameraFault.BROKEN, f"nothing that came for {blind_s:.0f} s could be decoded")
             self._tell_stats(now_s, blind_s)
             self._report()
 
-    def _decoded(self, choice: Choice, batch: list[tuple[Packet, int]]) -> Iterable[Picture]:
+    def _decoded(self, choice: Choice, batch: list[tuple[Packet, int]], sampler: Sampler) -> Iterable[Picture]:
         newest = next((packet for packet, _ in reversed(batch) if packet.track == VIDEO), None)
         for packet, lost_before in batch:
             if lost_before:
                 choice.reset()
                 self._pass_over(lost_before)
-            self._attention.taken += packet.track == VIDEO
-            errors_before = choice.decoder.errors
-            yield from choice.pictures(packet, packet is newest)
+            errors_before, at_s = choice.decoder.errors, packet.arrival_monotonic
+            if packet.track == VIDEO:
+                self._attention.taken += 1
+                if packet.keyframe:
+                    sampler.begin(at_s)
+            yield from choice.pictures(packet, packet is newest, sampler.due(at_s))
             self.counters.errors += choice.decoder.errors - errors_before
 
     def _look(self, picture: Picture, analysis: Analysis) -> None:

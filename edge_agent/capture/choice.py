@@ -31,8 +31,11 @@ class Choice(Protocol):
         """Whether only a part of the pictures is wanted now: there are few enough to look at each."""
         ...
 
-    def pictures(self, packet: Packet, newest: bool) -> Iterable[Picture]:
-        """Whole pictures to look at, to be asked for one by one; newest: no other packet has come yet."""
+    def pictures(self, packet: Packet, newest: bool, wanted: bool = True) -> Iterable[Picture]:
+        """Whole pictures to look at, to be asked for one by one.
+
+        newest: no other packet has come yet; wanted: whether a picture of its time would be looked at.
+        """
         ...
 
     def seen(self, at_s: float, analysis: Analysis) -> None:
@@ -52,15 +55,15 @@ def choice_for(video: VideoTrack, keyframes_only: bool) -> Choice:
 
 
 class Everything:
-    """All that the decoder takes."""
+    """Pictures of which each stands for itself."""
 
     saves = False
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
 
-    def pictures(self, packet: Packet, newest: bool) -> Iterable[Picture]:  # noqa: ARG002
-        return self.decoder.decode(packet)
+    def pictures(self, packet: Packet, newest: bool, wanted: bool = True) -> Iterable[Picture]:  # noqa: ARG002
+        return self.decoder.decode(packet) if wanted else ()
 
     def seen(self, at_s: float, analysis: Analysis) -> None:
         pass
@@ -85,7 +88,7 @@ class Thrifty:
         self.decoder.reset()
         self._held.clear()
 
-    def pictures(self, packet: Packet, newest: bool) -> Iterator[Picture]:  # noqa: ARG002
+    def pictures(self, packet: Packet, newest: bool, wanted: bool = True) -> Iterator[Picture]:  # noqa: ARG002
         if packet.track != VIDEO:
             return
         if packet.keyframe:
@@ -98,7 +101,7 @@ class Thrifty:
             # what is too old to be looked at is decoded for the sake of its successors only
             since = packet.arrival_monotonic - HELD_S
             yield from (picture for picture in self.decoder.decode(one) if picture.arrival_monotonic >= since)
-        yield from self.decoder.decode(packet)
+        yield from self.decoder.decode(packet, wanted=wanted)
 
     def seen(self, at_s: float, analysis: Analysis) -> None:
         self._thrift.seen(at_s, analysis.stirs, analysis.moving)
@@ -136,13 +139,13 @@ class Skimming:
         self._drop()
         self._reference = None
 
-    def pictures(self, packet: Packet, newest: bool) -> Iterator[Picture]:
+    def pictures(self, packet: Packet, newest: bool, wanted: bool = True) -> Iterator[Picture]:
         if packet.track != VIDEO:
             return
         if packet.keyframe:
             yield from self._given(self._begun(packet))
         elif not self._skims:
-            yield from self._given(self.decoder.decode(packet))
+            yield from self._given(self.decoder.decode(packet, wanted=wanted))
         else:
             self._held.append(packet)
             self._held_bytes += len(packet.data)

@@ -77,20 +77,39 @@ class Decoder:
         self._context: VideoCodecContext | None = None
         self._since_keyframe = 0
         self._long = False
+        self._held: list[Packet] = []
+        """What came since the last picture that was wanted."""
         self.errors = 0
         """Packets that could not be decoded, and pictures that came out damaged."""
 
     def reset(self) -> None:
         """Packets were lost: go on at the next keyframe."""
         self._context = None
+        self._held.clear()
 
-    def decode(self, packet: Packet) -> list[Picture]:
-        """The pictures that this packet completes, none or one as a rule; never raises for what is in it."""
+    def decode(self, packet: Packet, *, wanted: bool = True) -> list[Picture]:
+        """The pictures that this packet completes, none or one as a rule; never raises for what is in it.
+
+        wanted: otherwise it is decoded when one that builds on it is wanted, and what none is built on, never.  A
+        keyframe is always decoded.
+        """
         if packet.track != VIDEO or not packet.data:
             return []
         if not packet.keyframe and (self._keyframes_only or self._context is None):
             return []
         self._judge(packet.keyframe)
+        held, self._held = self._held, []
+        if not packet.keyframe:
+            if not wanted:
+                self._held = [*held, packet]
+                return []
+            for one in held:
+                self._decoded(one)
+        return self._decoded(packet)
+
+    def _decoded(self, packet: Packet) -> list[Picture]:
+        if not packet.keyframe and self._context is None:
+            return []
         try:
             if self._context is None:
                 self._context = self._opened()
@@ -153,22 +172,38 @@ class Sampler:
     """Which pictures to look at, so that there are at most `fps` a second, evenly spread."""
 
     def __init__(self, fps: float) -> None:
+        self.fewer = False
+        """Half as many suffice now, where that is still two a second."""
         self._every_s = 1 / fps
-        self._due: float | None = None
-        self._passed = False
+        self._taken: float | None = None
+        """When the last picture was due."""
+        self._began_s = float("-inf")
 
-    def wants(self, at_s: float, *, fewer: bool = False) -> bool:
-        """Whether the picture of this monotonic time is due; a quarter of the interval is forgiven to jitter.
-
-        fewer: half as many suffice, where that is still two a second.
+    def begin(self, at_s: float) -> None:
+        """A group of pictures begins: its keyframe is due in any case and the others count from it, so that less is
+        decoded for them.  Not where groups are so short that this would be many more.
         """
-        if self._due is None:
-            self._due = at_s
-        if at_s < self._due - 0.25 * self._every_s:
+        if at_s - self._began_s >= 3.75 * self._step_s:
+            self._taken = None
+        self._began_s = at_s
+
+    def due(self, at_s: float) -> bool:
+        """Whether a picture of this monotonic time would be wanted; a quarter of the interval is forgiven to jitter."""
+        return self._taken is None or at_s >= self._taken + self._step_s - 0.25 * self._every_s
+
+    def wants(self, at_s: float) -> bool:
+        """Whether the picture of this monotonic time is due; then it counts as taken."""
+        if not self.due(at_s):
             return False
-        self._due = max(self._due + self._every_s, at_s + 0.5 * self._every_s)
-        self._passed = fewer and self._every_s <= 0.25 and not self._passed
-        return not self._passed
+        if self._taken is None:
+            self._taken = at_s
+        else:
+            self._taken = max(self._taken + self._step_s, at_s - 0.5 * self._every_s)
+        return True
+
+    @property
+    def _step_s(self) -> float:
+        return 2 * self._every_s if self.fewer and self._every_s <= 0.25 else self._every_s
 
 
 def fresh(batch: list[tuple[Packet, int]], now_s: float, lag_s: float) -> tuple[list[tuple[Packet, int]], int]:

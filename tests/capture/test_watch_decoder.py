@@ -76,6 +76,33 @@ def test_after_a_long_group_of_pictures_nothing_is_left_out_of_decoding(clips: P
     assert all(np.array_equal(picture.luma(), luma) for picture, luma in zip(again, shown, strict=True))
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_what_is_wanted_shows_the_same_whatever_else_is_wanted(
+    h264: tuple[VideoTrack, list[Packet]], data: st.DataObject
+) -> None:
+    track, packets = h264
+    plain, decoder = Decoder(track.codec, track.extradata), Decoder(track.codec, track.extradata)
+    for packet in packets:
+        [whole] = plain.decode(packet)
+        wanted = data.draw(st.booleans())
+        pictures = decoder.decode(packet, wanted=wanted)
+        assert len(pictures) == int(wanted or packet.keyframe)
+        assert all(np.array_equal(picture.luma(), whole.luma()) for picture in pictures)
+
+
+def test_what_nothing_wanted_builds_on_is_never_decoded(h264: tuple[VideoTrack, list[Packet]]) -> None:
+    track, packets = h264
+    second = next(number for number, packet in enumerate(packets) if number and packet.keyframe)
+    decoder = Decoder(track.codec, track.extradata)
+    decoder.decode(packets[0])
+    for packet in packets[1:second]:
+        decoder.decode(_with(packet, b"\0\0\0\1garbage"), wanted=False)
+    assert len(decoder.decode(packets[second])) == 1
+    assert len(decoder.decode(packets[second + 1])) == 1
+    assert decoder.errors == 0
+
+
 def test_of_a_main_stream_only_keyframes_are_decoded_each_at_once(h264: tuple[VideoTrack, list[Packet]]) -> None:
     track, packets = h264
     decoder = Decoder(track.codec, track.extradata, keyframes_only=True)
@@ -150,7 +177,30 @@ def test_of_15_pictures_a_second_with_jitter_every_third_is_wanted() -> None:
 @pytest.mark.parametrize(("fps", "wanted"), [(5, 25), (4, 20), (3, 30)])
 def test_where_fewer_suffice_every_second_is_wanted_but_two_a_second_at_least(fps: float, wanted: int) -> None:
     sampler = Sampler(fps)
-    assert sum(sampler.wants(100 + number / fps, fewer=True) for number in range(round(10 * fps))) == wanted
+    sampler.fewer = True
+    assert sum(sampler.wants(100 + number / fps) for number in range(round(10 * fps))) == wanted
+
+
+def test_a_keyframe_is_wanted_and_the_others_count_from_it() -> None:
+    sampler, taken = Sampler(5), []
+    for number in range(9, 80):
+        sampler.fewer = number >= 43
+        if number % 20 == 0:
+            sampler.begin(number / 10)
+        if sampler.wants(number / 10):
+            taken.append(number)
+    assert taken == [*range(9, 20, 2), *range(20, 43, 2), 46, 50, 54, 58, 60, 64, 68, 72, 76]
+
+
+def test_where_keyframes_come_often_no_more_is_looked_at_for_their_sake() -> None:
+    for fewer, most in ((False, 50), (True, 25)):
+        sampler, taken = Sampler(5), 0
+        sampler.fewer = fewer
+        for number in range(100):
+            if number % 7 == 0:
+                sampler.begin(number / 10)
+            taken += sampler.wants(number / 10)
+        assert taken == most
 
 
 @given(st.lists(st.booleans(), max_size=60), st.floats(0, 20))

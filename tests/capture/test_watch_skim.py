@@ -61,9 +61,9 @@ class Counting(Decoder):
     decoded = 0
     skimmed = 0
 
-    def decode(self, packet: Packet) -> list[Picture]:
+    def decode(self, packet: Packet, *, wanted: bool = True) -> list[Picture]:
         self.decoded += 1
-        return super().decode(packet)
+        return super().decode(packet, wanted=wanted)
 
     def skim(self, packet: Packet, numbers: FrameNumbers, number: int) -> Picture | None:
         self.skimmed += 1
