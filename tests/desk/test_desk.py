@@ -32,7 +32,7 @@ from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.payloads import Reply, ReplyState, Words, encode
 from edge_agent.uplink.topics import Topics
 from tests.desk.world import run, worker
-from tests.peers.mosquitto import Mosquitto
+from tests.peers.mosquitto import Mosquitto, listening
 from tests.peers.support import free_port
 
 CLOCK = SystemClock()
@@ -190,8 +190,9 @@ def test_an_answer_is_heard_although_the_broker_died_meanwhile(tmp_path: Path) -
                 answers.put(one)
 
         asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
         try:
+            listening(node)
+            asking.start()
             assert heard.get(timeout=10).payload == TOKEN
             node.publish(NODE.reply(REQUEST), reply(ReplyState.ACCEPTED))
             assert answers.get(timeout=10).state is ReplyState.ACCEPTED

@@ -13,8 +13,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.uplink.link import LinkSettings, LinkState, Received
 from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.topics import Topics
-from tests.peers.mosquitto import Mosquitto
-from tests.peers.support import wait_until
+from tests.peers.mosquitto import Mosquitto, listening
 
 Carry = Callable[[bytes], Iterable[bytes]]
 """What becomes of a message: nothing, itself, several …"""
@@ -62,7 +61,8 @@ class HostileBroker:
                 self._down.subscribe(f"{node.base}/{below}")
         self._up.start()
         self._down.start()
-        wait_until(lambda: self._up.state.protocol and self._down.state.protocol, 60, "the bridge stands")
+        listening(self._up)
+        listening(self._down)
         return self
 
     def __exit__(

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edge_agent.uplink.link import Fate, Phase
+from edge_agent.uplink.mqtt import Link
 from tests.peers.support import ManagedProcess, free_port, wait_until
 
 MOSQUITTO = "/usr/sbin/mosquitto"
@@ -246,3 +248,12 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def listening(link: Link, seconds: float = 30) -> None:
+    """Until the broker has taken the link's subscriptions: it answers in order, so this answer comes after those."""
+    wait_until(lambda: link.state.phase is Phase.ONLINE, seconds, "online")
+    token = link.publish("listening", b"")
+    wait_until(lambda: token.delivery, seconds, "the broker's answer")
+    assert token.delivery is not None
+    assert token.delivery.fate is Fate.ACKED

@@ -14,7 +14,7 @@ from typing import Any, Self
 from edge_agent.clock import SystemClock
 from edge_agent.uplink.link import LinkSettings, LinkState, Phase, Received
 from edge_agent.uplink.mqtt import Link
-from tests.peers.mosquitto import Mosquitto
+from tests.peers.mosquitto import Mosquitto, listening
 from tests.peers.support import ManagedProcess, free_port, wait_until
 
 
@@ -44,6 +44,12 @@ class RecordingLink:
 
     def online(self, seconds: float = 15) -> Self:
         wait_until(lambda: self.link.state.phase is Phase.ONLINE, seconds, f"online: {self.states}")
+        return self
+
+    def hears(self, topic_filter: str) -> Self:
+        """Subscribed, and the broker knows it."""
+        self.online().link.subscribe(topic_filter)
+        listening(self.link)
         return self
 
     def received(self, count: int, seconds: float = 10) -> list[Received]:

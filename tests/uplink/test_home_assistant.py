@@ -150,11 +150,11 @@ def test_entities_of_a_camera_that_is_gone_are_withdrawn_and_a_newborn_is_told_a
         RecordingLink(plain(broker.port, "there")) as there,
         RecordingLink(plain(broker.port, "ear")) as ear,
     ):
-        there.online().link.subscribe("homeassistant/#")
+        there.hears("homeassistant/#")
         first = Node(tmp_path, broker.port, CAMERAS)
         wait_until(lambda: len(there.messages) == 9 + 2 * 10, 30, "both cameras told")
         first.link.stop()
-        ear.online().link.subscribe("homeassistant/#")
+        ear.hears("homeassistant/#")
         wait_until(lambda: len(ear.messages) == 9 + 2 * 10, 30, "both cameras, of the broker's memory")
         assert all(json.loads(one.payload)["unique_id"].startswith(DEVICE) and one.retain for one in ear.messages)
         node = Node(tmp_path, broker.port, {"gate": "Вхід"})

@@ -13,7 +13,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigError
 from edge_agent.uplink.link import Fate, Phase, Will
 from edge_agent.uplink.mqtt import Link
-from tests.peers.mosquitto import Authority, Mosquitto
+from tests.peers.mosquitto import Authority, Mosquitto, listening
 from tests.peers.support import free_port, wait_until
 from tests.uplink.ends import Amqtt, RecordingLink, plain, secured
 
@@ -145,7 +145,7 @@ def test_a_broker_that_leaves_over_a_too_large_message_means_the_largest() -> No
 
 def test_an_incoming_payload_over_the_bound_is_never_delivered(broker: Mosquitto) -> None:
     with RecordingLink(secured(broker, "small", max_payload_bytes=1000)) as end:
-        end.online().link.subscribe("bound")
+        end.hears("bound")
         with RecordingLink(plain(broker.port, "big")) as other:
             other.online()
             for payload in (b"x" * 1001, b"y" * 200_000, b"z" * 1000):
@@ -157,7 +157,7 @@ def test_an_incoming_payload_over_the_bound_is_never_delivered(broker: Mosquitto
 
 def test_the_last_will_comes_when_the_client_vanishes_and_not_when_it_leaves(broker: Mosquitto) -> None:
     with RecordingLink(plain(broker.port, "watcher")) as watcher:
-        watcher.online().link.subscribe("will/+")
+        watcher.hears("will/+")
         with RecordingLink(secured(broker, "leaver", will=Will("will/leaver", b"offline"))) as leaver:
             leaver.online()
         vanisher = RecordingLink(plain(broker.port, "vanisher", will=Will("will/vanisher", b"offline")))
@@ -172,7 +172,7 @@ def test_the_last_will_comes_when_the_client_vanishes_and_not_when_it_leaves(bro
 
 def test_stop_sends_what_was_published_before(broker: Mosquitto) -> None:
     with RecordingLink(plain(broker.port, "listener")) as listener:
-        listener.online().link.subscribe("last/#")
+        listener.hears("last/#")
         with RecordingLink(secured(broker, "talker")) as talker:
             talker.online()
             tokens = [talker.link.publish("last/words", b"%d" % n) for n in range(100)]
@@ -184,21 +184,21 @@ def test_retained_state_is_there_for_who_comes_later(broker: Mosquitto) -> None:
     with RecordingLink(plain(broker.port, "teller")) as teller:
         teller.online().link.publish("kept", b"state", retain=True).wait(5)
     with RecordingLink(plain(broker.port, "late")) as late:
-        late.online().link.subscribe("kept")
+        late.hears("kept")
         wait_until(lambda: late.messages, 30, "the retained message")
         assert late.messages[0].retain
 
 
 def test_subscribes_anew_after_the_broker_lost_its_memory(tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker, RecordingLink(secured(broker, "node", session_s=3600)) as node:
-        node.online().link.subscribe("to/node")
+        node.hears("to/node")
         for number in range(1, 4):
             broker.kill()
             (broker.folder / "mosquitto.db").unlink(missing_ok=True)
             wait_until(lambda: node.link.state.phase is not Phase.ONLINE, 5, "noticing")
             broker.restart()
             with RecordingLink(plain(broker.port, "asker")) as asker:
-                node.online()
+                listening(node.link)
                 asker.online().link.publish("to/node", b"%d" % number).wait(5)
             node.received(number)
         assert node.payloads() == [b"1", b"2", b"3"]
@@ -207,7 +207,7 @@ def test_subscribes_anew_after_the_broker_lost_its_memory(tmp_path: Path) -> Non
 def test_a_command_sent_while_the_node_is_away_waits_in_its_session(broker: Mosquitto) -> None:
     settings = secured(broker, "sleeper", session_s=600)
     with RecordingLink(settings) as sleeper:
-        sleeper.online().link.subscribe("to/sleeper")
+        sleeper.hears("to/sleeper")
         sleeper.link.publish("elsewhere", b"").wait(5)
     with RecordingLink(plain(broker.port, "caller")) as caller:
         caller.online().link.publish("to/sleeper", b"wake").wait(5)

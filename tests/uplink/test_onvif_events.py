@@ -198,7 +198,7 @@ def test_who_comes_later_is_told_what_is_so_by_the_broker(tmp_path: Path) -> Non
         node.start()
         wait_until(lambda: node.protocol, 30, "the node online")
         with RecordingLink(plain(broker.port, "vms")) as vms:
-            vms.online().link.subscribe("city/17/onvif-ej/#")
+            vms.hears("city/17/onvif-ej/#")
             vms.received(10, 30)
             found = [checked(one.topic, one.payload) for one in vms.messages]
             assert all(list(message["Data"].values()) == [False] for _, message in found)

@@ -65,7 +65,7 @@ def test_three_days_of_alarms_arrive_once_each_and_in_order_and_live_ones_do_not
     clock = MovedClock()
     outbox = Outbox(tmp_path / "outbox.sqlite", clock=clock)
     with Mosquitto(tmp_path) as broker, RecordingLink(plain(broker.port, "desk", session_s=600)) as desk:
-        desk.online().link.subscribe("edge/+/+/alarm/#")
+        desk.hears("edge/+/+/alarm/#")
         desk.link.subscribe("edge/+/+/health")
         node = node_link(broker.port, outbox, clock)
         # three days offline, ten thousand alarms
@@ -147,7 +147,7 @@ def test_an_alarm_that_goes_on_brings_its_beginning_before_the_rest_of_the_backl
     clock = MovedClock()
     outbox = Outbox(tmp_path / "outbox.sqlite", clock=clock)
     with Mosquitto(tmp_path) as broker, RecordingLink(plain(broker.port, "desk", session_s=600)) as desk:
-        desk.online().link.subscribe("edge/+/+/alarm/+")
+        desk.hears("edge/+/+/alarm/+")
         node = node_link(broker.port, outbox, clock)
         for number in range(300):
             node.alarm(step(number, AlarmPhase.START, clock.utc_us()), "", "")

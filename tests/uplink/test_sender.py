@@ -76,7 +76,7 @@ def test_what_was_put_while_offline_arrives_in_order_and_the_outbox_empties(brok
         outbox.put("order/a", b"%d" % number)
     outbox.close()
     with RecordingLink(plain(broker.port, "order-sub", session_s=60)) as end:
-        end.online().link.subscribe("order/#")
+        end.hears("order/#")
         with uplink(tmp_path, secured(broker, "order-node")) as up:
             up.empty()
         wait_until(lambda: len(end.messages) >= 300, 30, "all of them")
@@ -90,7 +90,7 @@ def test_a_live_alarm_reaches_a_subscriber_long_before_a_second_has_passed(
         RecordingLink(secured(broker, "live-sub")) as end,
         uplink(tmp_path, secured(broker, "live-node")) as up,
     ):
-        end.online().link.subscribe("live")
+        end.hears("live")
         wait_until(lambda: up.link.state.phase is Phase.ONLINE, 30, "online")
         end.link.publish("live", b"ready").wait(5)
         wait_until(lambda: len(end.messages) == 1, 30, "the subscription")
@@ -114,7 +114,7 @@ def test_a_live_alarm_does_not_wait_for_a_backlog_of_pictures(broker: Mosquitto,
         RecordingLink(plain(broker.port, "lanes-sub", session_s=60)) as end,
         uplink(tmp_path, secured(broker, "lanes-node")) as up,
     ):
-        end.online().link.subscribe("lanes/#")
+        end.hears("lanes/#")
         wait_until(lambda: up.link.state.phase is Phase.ONLINE, 30, "online")
         up.outbox.put("lanes/alarm", b"now")
         wait_until(lambda: b"now" in end.payloads(), 1, "the alarm")
@@ -132,7 +132,7 @@ def test_broker_deaths_under_load_lose_nothing(
         RecordingLink(secured(broker, "sub", session_s=600)) as end,
         uplink(tmp_path, secured(broker, "node")) as up,
     ):
-        end.online().link.subscribe("load/#")
+        end.hears("load/#")
         count = 0
 
         def put(more: int) -> None:
@@ -172,7 +172,7 @@ while True:
 
 def test_kill_9_of_the_agent_between_publish_and_ack_repeats_but_never_loses(broker: Mosquitto, tmp_path: Path) -> None:
     with RecordingLink(plain(broker.port, "mortal-sub")) as end:
-        end.online().link.subscribe("mortal")
+        end.hears("mortal")
         number = 0
         for _ in range(4):
             command = [sys.executable, "-c", SENDER, str(tmp_path), str(broker.port), str(number)]
@@ -286,7 +286,7 @@ def test_a_topic_that_cannot_be_published_on_is_set_aside(broker: Mosquitto, tmp
 
 def test_an_outage_is_survived_by_what_was_under_way(tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker, RecordingLink(secured(broker, "sub", session_s=60, keepalive_s=5)) as end:
-        end.online().link.subscribe("o")
+        end.hears("o")
         with uplink(tmp_path, secured(broker, "node", keepalive_s=1)) as up:
             wait_until(lambda: up.link.state.phase is Phase.ONLINE, 30, "online")
             broker.freeze()
