@@ -37,6 +37,12 @@ QUALITIES = (75, 65, 55, 45, 38, 30, 24)
 AGAINST_FIRST = (1.43, 1.18, 1.0, 0.87, 0.78, 0.66, 0.56)
 """About how large a picture of each of them is, against the one that is tried first."""
 COARSE_WIDTH = 100
+LIT_NOISE = 2.5
+"""Grey levels of difference from the usual picture up to which light need not be looked into."""
+FAR = 8, 2.5
+"""Light is looked at in blocks of so many pixels, smoothed by so many blocks: a person is small beside it."""
+FITS = 0.99
+"""Correlation of a picture with the usual one from which on that is right."""
 SAME_LIGHT = 0.3
 """A change of light by fewer grey levels is none."""
 UNREST_MOST = 40.0
@@ -157,6 +163,9 @@ class MotionDetector:
         self._hold_s -= elapsed_s
         usual = self._in_todays_light(now, self._usual)
         noise = _middle(np.abs(now[::4, ::4] - usual[::4, ::4])) * 1.48
+        if self._learnt and self._is_lit_otherwise(now, noise):
+            usual = self._in_local_light(now, usual, noise)
+            noise = _middle(np.abs(now[::4, ::4] - usual[::4, ::4])) * 1.48
         strange = self._strangeness(now, usual)
         least = math.floor(max(self._is.contrast, self._is.noise_factor * noise))
         limit = cv2.max(_floored(self._unrest, self._is.unrest_factor), min(float(least), 255.0))  # type: ignore[call-overload]
@@ -215,16 +224,41 @@ class MotionDetector:
             x, y = known[same], seen[same]
             mean_x, mean_y = float(np.add.reduce(x)) / count, float(np.add.reduce(y)) / count
             x -= mean_x
+            y -= mean_y
             spread = float(np.dot(x, x)) / count
-            # A picture without contrast tells an offset only.
-            gain = float(np.dot(x, y - mean_y)) / count / spread if spread > 25 else 1.0
+            gain, common = 1.0, float(np.dot(x, y)) / count
+            if spread > 25 and common > 0:  # without contrast a picture tells an offset only
+                gain, ratio = common / spread, math.sqrt(float(np.dot(y, y)) / count / spread)
+                if gain < FITS * ratio:
+                    # Where the model is not quite right, the slope of least squares is too low: picture by picture it
+                    # would take from the model's contrast.
+                    gain = ratio
             if not 0.2 < gain < 5:
                 return usual
             offset = mean_y - gain * mean_x
         if abs(gain - 1) < 0.004 and abs(offset + (gain - 1) * 128) < SAME_LIGHT:
             return usual
-        lit: _Plane = cv2.addWeighted(usual, gain, usual, 0, offset)  # type: ignore[assignment]
-        return cv2.max(cv2.min(lit, 255.0), 0.0)  # type: ignore[call-overload, no-any-return]  # as the camera's own picture is
+        return _possible(cv2.addWeighted(usual, gain, usual, 0, offset))  # type: ignore[arg-type]
+
+    def _is_lit_otherwise(self, now: Luma, noise: float) -> bool:
+        """Whether the whole picture is further from the usual one than noise makes it from the picture before."""
+        if noise < LIT_NOISE:
+            return False
+        shift = _middle(cv2.absdiff(now[::4, ::4], self._before[::4, ::4]).astype(np.float32)) * 1.48 / math.sqrt(2)
+        return noise > 2 * shift + 1
+
+    def _in_local_light(self, now: Luma, usual: _Plane, noise: float) -> _Plane:
+        """The usual picture under a light that is not the same everywhere: headlights, a lamp, the edge of a cloud.
+
+        Light changes little from place to place.  What differs sharply stands there, and tells nothing of it.
+        """
+        away: _Plane = cv2.subtract(now, usual, dtype=cv2.CV_32F)  # type: ignore[assignment]
+        alike = (np.abs(away - self._wide(_far(away))) <= 3 * noise).astype(np.float32)
+        light = _far(away * alike) / np.maximum(_far(alike), 0.05)
+        return _possible(cv2.add(usual, self._wide(light)))  # type: ignore[arg-type]
+
+    def _wide(self, plane: _Plane) -> _Plane:
+        return cv2.resize(plane, self._small, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
     def _strangeness(self, now: Luma, usual: _Plane) -> Luma:
         """How far each pixel is from anything usual within a pixel of it, so that a shaking camera moves nothing."""
@@ -420,6 +454,19 @@ def _joined(pieces: list[_Piece], x: float, y: float) -> list[_Piece]:
                 grown = grown.with_(other)
         whole.append(grown)
     return whole
+
+
+def _possible(plane: _Plane) -> _Plane:
+    """As a camera could show it."""
+    return cv2.max(cv2.min(plane, 255.0), 0.0)  # type: ignore[call-overload, no-any-return]
+
+
+def _far(plane: _Plane) -> _Plane:
+    """Without anything small, in blocks.  The kernel's spectrum is nowhere negative: what is corrected by it again and
+    again does not swing."""
+    size = max(2, plane.shape[1] // FAR[0]), max(2, plane.shape[0] // FAR[0])
+    blocks = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    return cv2.GaussianBlur(blocks, (0, 0), FAR[1])  # type: ignore[return-value]
 
 
 def coarse(luma: Luma) -> Luma:

@@ -195,6 +195,34 @@ def test_the_detector_says_nothing_before_it_has_learnt_and_is_ready_after_two_s
     assert detector.ready
 
 
+def _at_night(dice: np.random.Generator, headlights: float, figure: float | None) -> Bgr:
+    """uint8[h, w], houses; how far to the right, 0 … 1, a car's light on them is, and somebody in dark clothes."""
+    width, height = SIZE
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    walls = 34 + 12 * ((x // 40 + y // 30) % 2) - 10 * (y > 0.7 * height)
+    glare = np.exp(-(((x / width - headlights) / 0.12) ** 2) - ((y / height - 0.45) / 0.2) ** 2)
+    lit = walls * (1 + 1.5 * glare) + 12 * glare
+    if figure is not None:
+        lit[250:320, round(figure * width) - 12 : round(figure * width) + 12] -= 15
+    return np.asarray(np.clip(lit + dice.normal(0, 2, lit.shape), 0, 255), np.uint8)
+
+
+def test_somebody_in_dark_clothes_is_seen_by_night_while_headlights_pass() -> None:
+    dice, detector = np.random.default_rng(1), MotionDetector(SIZE, 0.001)
+    seen = 0
+    for number in range(24 * FPS):
+        at_s = number / FPS
+        headlights = at_s % 4 / 2 - 0.5 if at_s > 4 else -1.0
+        figure = 0.1 + (at_s - 16) / 10 if at_s > 16 else None
+        blobs = detector.detect(_at_night(dice, headlights, figure), 1 / FPS)
+        if figure is None:
+            assert blobs == [], f"light is no thing, {at_s} s"
+        else:
+            there = Box(figure - 12 / SIZE[0], 250 / SIZE[1], 24 / SIZE[0], 70 / SIZE[1])
+            seen += max((overlap(blob.box, there) for blob in blobs), default=0.0) > 0.4
+    assert seen >= 0.7 * 8 * FPS
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_blank_picture_is_no_trouble(level: int) -> None:
     detector = MotionDetector((320, 240), 0.002)
