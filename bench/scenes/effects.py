@@ -80,12 +80,13 @@ class Fog:
 
     def __init__(self, seed: int, thick: float = 0.5, drift: float = 0.04) -> None:
         rng = np.random.default_rng((seed, 22))
-        clouds = cv2.resize(rng.uniform(-1, 1, (6, 40)).astype(np.float32), (800, 90), interpolation=cv2.INTER_CUBIC)
-        self._clouds: _Plane = np.hstack([clouds, clouds]).astype(np.float32)
+        clouds = rng.uniform(-1, 1, (6, 40)).astype(np.float32)
+        # three times beside itself and then enlarged: it goes on where it begins anew, without an edge in the fog
+        self._clouds: _Plane = cv2.resize(np.tile(clouds, 3), (2400, 90), interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
         self._thick, self._drift = thick, drift
 
     def __call__(self, picture: Picture, at_s: float) -> Picture:
-        offset = at_s * self._drift * 90 % 800
+        offset = 800 + at_s * self._drift * 90 % 800
         part = cv2.getRectSubPix(self._clouds, (160, 90), (offset + 80, 44.5))
         clear: _Plane = np.clip(1 - self._thick - 0.15 * part, 0.1, 1).astype(np.float32)
         full = cv2.resize(clear, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
