@@ -5,6 +5,7 @@ What a broken stream makes libav complain of is counted; decoding goes on at the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import av
@@ -15,14 +16,12 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from edge_agent.capture import nal, pictures
+from edge_agent.capture.deblocking import Deblocking
 from edge_agent.capture.renumber import FrameNumbers, numbered
 from edge_agent.capture.source import VIDEO, Packet, PictureCodec
 
 PICTURE_WIDTH = 640
 """Pictures for people are at most so wide."""
-LONG_GROUP = 100
-"""The deblocking filter, a quarter of the work, is left out where a keyframe comes every so many pictures or sooner:
-what that changes adds up picture to picture (0.8 grey levels after 20), and a keyframe undoes it."""
 _EIGHT_BIT_PLANAR = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray"}
 
 
@@ -75,8 +74,8 @@ class Decoder:
         self._extradata = extradata
         self._keyframes_only = keyframes_only
         self._context: VideoCodecContext | None = None
-        self._since_keyframe = 0
-        self._long = False
+        self._deblocking = Deblocking(self._shown)
+        self._deblocks = not keyframes_only
         self._held: list[Packet] = []
         """What came since the last picture that was wanted."""
         self.errors = 0
@@ -86,6 +85,7 @@ class Decoder:
         """Packets were lost: go on at the next keyframe."""
         self._context = None
         self._held.clear()
+        self._deblocking.lose()
 
     def decode(self, packet: Packet, *, wanted: bool = True) -> list[Picture]:
         """The pictures that this packet completes, none or one as a rule; never raises for what is in it.
@@ -97,7 +97,10 @@ class Decoder:
             return []
         if not packet.keyframe and (self._keyframes_only or self._context is None):
             return []
-        self._judge(packet.keyframe)
+        if not self._keyframes_only:
+            self._deblocking.see(packet)
+            if packet.keyframe and self._deblocks != self._deblocking.needed:
+                self._deblocks, self._context = self._deblocking.needed, None
         held, self._held = self._held, []
         if not packet.keyframe:
             if not wanted:
@@ -112,7 +115,7 @@ class Decoder:
             return []
         try:
             if self._context is None:
-                self._context = self._opened()
+                self._context = self._opened(self._deblocks)
             frames = self._context.decode(av.Packet(pictures.decodable(self._codec, packet.data)))
             if self._keyframes_only:
                 # Without its successors a decoder may keep a picture back for reordering.
@@ -132,6 +135,7 @@ class Decoder:
         """
         if self._context is None:
             return None
+        self._deblocking.lose()
         try:
             units = numbered(nal.units(packet.data), numbers, number)
             frames = self._context.decode(av.Packet(nal.annex_b_of(units)))
@@ -141,19 +145,22 @@ class Decoder:
         whole = _whole(packet, frames)
         return whole[-1] if whole else None
 
-    def _judge(self, keyframe: bool) -> None:
-        """Once a group of pictures was long, everything is decoded by the book from the next keyframe on."""
-        if keyframe:
-            if self._since_keyframe > LONG_GROUP and not self._long:
-                self._long, self._context = True, None
-            self._since_keyframe = 0
-        self._since_keyframe += 1
+    def _shown(self, packets: Sequence[Packet], deblocks: bool) -> NDArray[np.uint8] | None:
+        """uint8[h, w], the last picture of packets from a keyframe on, decoded apart; None where there is none."""
+        context, last = self._opened(deblocks), None
+        try:
+            for packet in packets:
+                for picture in _whole(packet, context.decode(av.Packet(pictures.decodable(self._codec, packet.data)))):
+                    last = picture
+        except (av.error.FFmpegError, ValueError, EOFError):
+            return None
+        return None if last is None else last.luma()
 
-    def _opened(self) -> VideoCodecContext:
+    def _opened(self, deblocks: bool) -> VideoCodecContext:
         context = av.CodecContext.create(self._codec, "r")
         context.thread_count = 1
         context.skip_frame = "NONKEY" if self._keyframes_only else "NONREF"
-        if not self._long:
+        if not deblocks:
             context.options = {"skip_loop_filter": "all"}
         if self._extradata:
             context.extradata = self._extradata

@@ -490,6 +490,17 @@ def difference(now: Luma, before: Luma) -> float:
     return float(np.partition(apart, apart.size - 3)[-3]) if apart.size >= 3 else 0.0
 
 
+def drift(one: Luma, other: Luma) -> float:
+    """The part of the picture in which two decodings of it differ as a thing could, by 3 grey levels and more.
+
+    uint8[h, w] both, of one size.
+    """
+    size = min(MAX_WIDTH, one.shape[1]), max(1, round(one.shape[0] * min(1.0, MAX_WIDTH / one.shape[1])))
+    small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (one, other)]
+    apart = cv2.blur(cv2.absdiff(*small), (7, 7))
+    return cv2.countNonZero(cv2.compare(apart, 3.0, cv2.CMP_GE)) / apart.size  # type: ignore[call-overload]
+
+
 def _heads(mask: Luma) -> int:
     """How many people side by side a blob looks like from above: peaks of its upper edge with a gap between them.
 

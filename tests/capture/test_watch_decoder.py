@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_agent.capture.decoder import LONG_GROUP, Decoder, Picture, Sampler, fresh
+from edge_agent.capture.deblocking import LONG_GROUP
+from edge_agent.capture.decoder import Decoder, Picture, Sampler, fresh
 from edge_agent.capture.job import CameraJob
 from edge_agent.capture.pyav_source import PyAvSource
 from edge_agent.capture.source import VIDEO, Packet, VideoTrack

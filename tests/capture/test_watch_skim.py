@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from fractions import Fraction
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,11 +19,10 @@ from edge_agent.capture.decoder import Decoder, Picture
 from edge_agent.capture.motion import coarse, difference
 from edge_agent.capture.renumber import FrameNumbers, is_referred_to, numbered
 from edge_agent.capture.skim import CONFIRMED_S, FAILURES, FORGETS_S, GROUP_S, LEAST, MOST, SKIM_S, Skim
-from edge_agent.capture.source import VIDEO, Packet
+from edge_agent.capture.source import Packet
 from edge_agent.capture.tracks import Instant
-from edge_agent.clock import US
 from edge_agent.demo.scene import FIRST_CROSSING_S, StreetScene, Weather
-from tests.capture.watching import EmptyStreet, watched
+from tests.capture.watching import EmptyStreet, coded, watched
 
 FPS, GROUP, EMPTY_S, BUSY_S = 10, 20, 24, 12
 WEATHER = Weather(cloud=False)
@@ -34,25 +31,9 @@ WEATHER = Weather(cloud=False)
 @lru_cache
 def street(profile: str = "baseline", group: int = GROUP, bframes: int = 0) -> list[Packet]:
     """An empty street at constant bitrate, then the same with somebody crossing it."""
-    encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.bit_rate = 640, 360, "yuv420p", 512_000
-    encoder.framerate, encoder.time_base = Fraction(FPS), Fraction(1, FPS)
-    encoder.options = {"preset": "superfast", "profile": profile, "g": str(group), "keyint_min": str(group)}
-    encoder.options |= {"sc_threshold": "0", "bf": str(bframes), "x264-params": "rc-lookahead=0:sliced-threads=0"}
     scenes = [(EmptyStreet((640, 360), FPS, 1, WEATHER), EMPTY_S), (StreetScene((640, 360), FPS, 1, WEATHER), BUSY_S)]
     pictures = (scene.frame(number) for scene, seconds in scenes for number in range(seconds * FPS))
-    coded = []
-    for number, picture in enumerate(pictures):
-        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
-        frame.pts = number
-        coded += encoder.encode(frame)
-    coded += encoder.encode(None)
-    return [
-        Packet(
-            VIDEO, nal.length_prefixed(nal.split(bytes(one))), 0, 0, 0, one.is_keyframe, round(n * US / FPS), n / FPS
-        )
-        for n, one in enumerate(coded)
-    ]
+    return coded(pictures, FPS, group, profile=profile, bf=str(bframes))
 
 
 class Counting(Decoder):

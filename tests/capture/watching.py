@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Self, cast
 
@@ -11,7 +13,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.capture import nal
+from edge_agent.capture.source import VIDEO, Packet
 from edge_agent.capture.watch_job import WATCHER_JOB, WatchedCamera, WatcherJob
+from edge_agent.clock import US
 from edge_agent.demo.scene import Actor, Crossing, StreetScene
 from edge_agent.messages import AlarmRaised
 from edge_agent.model import Alarm, AlarmPhase, Box, CameraId
@@ -24,6 +29,7 @@ __all__ = [
     "WatcherProcess",
     "apart_deg",
     "best_overlap",
+    "coded",
     "opened_jpeg",
     "overlap",
     "truth_at",
@@ -71,6 +77,32 @@ class EmptyStreet(StreetScene):
 
     def _present(self, _at_s: float) -> list[Crossing]:
         return []
+
+
+def coded(
+    pictures: Iterable[NDArray[np.uint8]], fps: int, group: int, bit_rate: int = 512_000, **options: str
+) -> list[Packet]:
+    """H.264 at constant bitrate, a keyframe every `group` pictures, as if it came in its own time from 0 s on.
+
+    pictures: uint8[360, 640, 3], BGR.
+    """
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.bit_rate = 640, 360, "yuv420p", bit_rate
+    encoder.framerate, encoder.time_base = Fraction(fps), Fraction(1, fps)
+    encoder.options = {"preset": "superfast", "g": str(group), "keyint_min": str(group), "sc_threshold": "0"}
+    encoder.options |= {"x264-params": "rc-lookahead=0:sliced-threads=0", "profile": "baseline", **options}
+    frames = []
+    for number, picture in enumerate(pictures):
+        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+        frame.pts = number
+        frames += encoder.encode(frame)
+    frames += encoder.encode(None)
+    return [
+        Packet(
+            VIDEO, nal.length_prefixed(nal.split(bytes(one))), 0, 0, 0, one.is_keyframe, round(n * US / fps), n / fps
+        )
+        for n, one in enumerate(frames)
+    ]
 
 
 def watched(name: str, url: str, **more: object) -> WatchedCamera:
