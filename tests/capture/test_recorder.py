@@ -15,6 +15,7 @@ from pathlib import Path
 
 import av
 
+from edge_agent.capture.recorder import ROUND_S
 from edge_agent.clock import US, SystemClock
 from edge_agent.demo.rtp import CodedPicture, VideoFormat
 from edge_agent.demo.rtsp_server import RtspServer
@@ -129,8 +130,10 @@ def test_a_cameras_clock_is_measured_and_never_displaces_its_recordings(lab: Lab
             )
             recorder.wait_for(SegmentClosed, 10, count=2)
             assert recorder.stop() == 0
-    assert abs(offset("right") or 99) < 0.6
-    assert abs((offset("liar") or 0) - 3 * 3600) < 0.6
+    # after so short a time little is known but one report, and that is read up to a round late
+    late_s = ROUND_S + 0.75
+    assert abs(offset("right") or 99) < late_s
+    assert abs((offset("liar") or 0) - 3 * 3600) < late_s
     now_us = time.time_ns() // 1000
     for found in (*lab.segments("right"), *lab.segments("liar")):
         assert started_us < found.start_us < (found.end_us or 0) < now_us + US
