@@ -43,6 +43,10 @@ FAR = 8, 2.5
 """Light is looked at in blocks of so many pixels, smoothed by so many blocks: a person is small beside it."""
 FITS = 0.99
 """Correlation of a picture with the usual one from which on that is right."""
+LEAST_KEPT = 0.3
+"""Light leaves at least this part of the contrast of fine structure."""
+WHITE = 232
+"""Nearly white places are clipped, one colour after the other: they follow no change of light."""
 SAME_LIGHT = 0.3
 """A change of light by fewer grey levels is none."""
 UNREST_MOST = 40.0
@@ -266,9 +270,8 @@ class MotionDetector:
         known = cv2.convertScaleAbs(usual)
         above = cv2.subtract(now, cv2.dilate(known, self._neighbours))
         below = cv2.subtract(cv2.erode(known, self._neighbours), now)
-        # Nearly white places are clipped, one colour after the other: they follow no change of light.
         white = cv2.bitwise_and(
-            cv2.threshold(now, 232, 255, cv2.THRESH_BINARY)[1], cv2.threshold(known, 220, 255, cv2.THRESH_BINARY)[1]
+            cv2.threshold(now, WHITE, 255, cv2.THRESH_BINARY)[1], cv2.threshold(known, 220, 255, cv2.THRESH_BINARY)[1]
         )
         return cv2.subtract(cv2.max(above, below), white)  # type: ignore[return-value]
 
@@ -367,8 +370,15 @@ class MotionDetector:
         structure, common = float(np.dot(known, known)), float(np.dot(seen, known))
         gain = common / structure if structure > 0 else 0.0
         new = (float(np.dot(seen, seen)) - gain * common) / seen.size
-        kept = gain * common / seen.size if 0.3 < gain < 3.5 else 0.0
-        return new <= self._is.lit_noise * max(noise, 0.5) ** 2 + self._is.lit_part * kept
+        kept = gain * common / seen.size if LEAST_KEPT < gain < 3.5 else 0.0
+        if new > self._is.lit_noise * max(noise, 0.5) ** 2 + self._is.lit_part * kept:
+            return False
+        # Something smooth brings no structure of its own, and yet covers the usual one: that is surely gone, and not
+        # because the place is dark or white now.
+        lit, usually = picture[inside], usual[grown][inside]
+        surely = gain + 6 * noise / math.sqrt(structure) if structure > 0 else math.inf
+        gone = surely < LEAST_KEPT * min(1.0, float(lit.mean()) / max(float(usually.mean()), 1.0))
+        return not gone or float((lit > WHITE).mean()) > 0.1
 
     def _outline(self, piece: _Piece, mask: Luma, now: Luma, usual: _Plane) -> float:
         """How much stronger the edges along its outline are now than usually, -1 … 1."""
