@@ -228,14 +228,14 @@ def test_somebody_in_dark_clothes_is_seen_by_night_while_headlights_pass() -> No
 def test_a_smooth_van_before_a_rough_wall_is_no_light_however_noisy_the_picture_is(level: int, noise: float) -> None:
     dice, detector = np.random.default_rng(1), MotionDetector(SIZE, 0.001)
     width, height = SIZE
-    wall = np.clip(110 + 160 * cv2.GaussianBlur(dice.normal(0, 1, (height, width)), (0, 0), 3), 20, 220)
+    wall = np.clip(110 + 160 * np.asarray(cv2.GaussianBlur(dice.normal(0, 1, (height, width)), (0, 0), 3)), 20, 220)
     for number in range(11 * FPS):
         at_s = number / FPS
         left = round(width * (at_s / 6 - 1.4))
         picture = wall.copy()
         picture[120:300, max(0, left) : max(0, left + 250)] = level
-        picture += dice.normal(0, noise, picture.shape)
-        blobs = detector.detect(np.clip(picture, 0, 255).astype(np.uint8), 1 / FPS)
+        noisy = np.clip(picture + dice.normal(0, noise, picture.shape), 0, 255)
+        blobs = detector.detect(noisy.astype(np.uint8), 1 / FPS)
         if 0 <= left <= width - 250:
             there = Box(left / width, 120 / height, 250 / width, 180 / height)
             assert max((overlap(blob.box, there) for blob in blobs), default=0.0) > 0.7, f"{at_s} s"
