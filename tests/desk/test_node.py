@@ -49,7 +49,7 @@ class Town:
 
     @property
     def socket(self) -> str:
-        return str(self.agent.data / "agent.sock")
+        return str(self.agent.socket)
 
     @property
     def released(self) -> Path:

@@ -203,7 +203,7 @@ def test_a_visit_is_registered_shown_in_health_and_closed(tmp_path: Path, broker
 def test_work_on_keys_and_archive_is_journalled_with_the_person_or_the_machines_user(tmp_path: Path) -> None:
     agent = RunningAgent(tmp_path, AWAY, people=(CONTRACTOR, OPERATOR))
     with agent:
-        wait_until(lambda: (agent.data / "journal.checkpoint").exists(), 40, "it runs")
+        wait_until(agent.listens, 40, "it listens")
         assert agent.by(CONTRACTOR, "keys", "rotate").returncode == 0
         assert agent.by(OPERATOR, "keys", "rotate").returncode == 77
         assert len(agent.identities()) == 2

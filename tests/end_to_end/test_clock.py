@@ -49,7 +49,7 @@ def confirmations(agent: RunningAgent) -> list[tuple[str, str]]:
 
 def test_a_person_at_the_node_vouches_for_its_clock_through_the_agent(node: RunningAgent) -> None:
     with node:
-        wait_until(lambda: node.data.joinpath("agent.sock").is_socket(), 20, "the agent listens")
+        wait_until(node.listens, 20, "the agent listens")
         before = shown(node)
         assert before["agent_running"]
         assert before["trusted"] == before["follows_server"]
@@ -110,7 +110,7 @@ def test_without_an_agent_the_clock_is_read_aloud_and_confirmed_through_the_same
     assert confirmations(node) == [("o-officer", "accepted"), ("o-officer", "done")]
     assert shown(node)["trusted"]
     with node:
-        wait_until(lambda: node.data.joinpath("agent.sock").is_socket(), 20, "the agent listens")
+        wait_until(node.listens, 20, "the agent listens")
         assert shown(node)["trusted"]
 
 

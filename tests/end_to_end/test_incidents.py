@@ -163,7 +163,7 @@ def test_of_two_who_acknowledge_at_once_one_is_first_and_both_know_who(
 def test_nobody_acknowledges_in_anothers_name_nor_without_the_right(town: Town, alarm_id: str) -> None:
     forged = town.impostor.desk("ack", NODE, alarm_id, "--json")
     assert (forged.code, forged.json["code"]) == (77, "bad_signature")
-    contractor = town.contractor.desk("ack", NODE, alarm_id, "--json", "--socket", str(town.agent.data / "agent.sock"))
+    contractor = town.contractor.desk("ack", NODE, alarm_id, "--json", "--socket", str(town.agent.socket))
     assert (contractor.code, contractor.json["code"]) == (77, "not_permitted")
     unknown = town.first.desk("ack", NODE, "zzzzzzzz")
     assert (unknown.code, unknown.out) == (1, "")

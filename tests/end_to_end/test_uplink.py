@@ -246,7 +246,7 @@ def test_the_local_socket_leads_through_the_same_door(
 def local(agent: RunningAgent, token: bytes) -> list[dict[str, object]]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
-        connection.connect(str(agent.data / "agent.sock"))
+        connection.connect(str(agent.socket))
         connection.sendall(token + b"\n")
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     return [json.loads(line) for line in received.splitlines()]

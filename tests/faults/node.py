@@ -18,6 +18,7 @@ from edge_agent.uplink.payloads import AlarmMessage, CameraReport, Reply, decode
 from tests.faults.restart import Restarted, restart
 from tests.peers.agent import Dispatcher, RunningAgent, TestPerson
 from tests.peers.mosquitto import Mosquitto
+from tests.peers.support import wait_until
 
 FLUSH_S = 1
 CHUNK_BYTES = 64 << 10
@@ -42,7 +43,7 @@ def node_on(
     text = agent.config.read_text(encoding="utf-8")
     text = text.replace('data = "data"', f'data = "{data}"\nsocket = "{folder}/s"\nidentity_file = "{folder}/node.age"')
     agent.config.write_text(text, encoding="utf-8")
-    agent.data, agent.archive = data, data / "archive"
+    agent.data, agent.archive, agent.socket = data, data / "archive", folder / "s"
     return agent
 
 
@@ -59,9 +60,10 @@ def camera_of(path: str) -> CameraId | None:
 
 def command(agent: RunningAgent, token: bytes) -> Reply:
     """The last word of the node's own socket to a signed command."""
+    wait_until(agent.listens, 30, "the agent listens")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
-        connection.connect(str(agent.folder / "s"))
+        connection.connect(str(agent.socket))
         connection.sendall(token + b"\n")
         with connection.makefile("rb") as lines:
             return [decode(Reply, line) for line in lines][-1]

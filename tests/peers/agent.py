@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -86,6 +87,7 @@ class RunningAgent:
         self.folder = folder
         self.data = folder / "data"
         self.archive = self.data / "archive"
+        self.socket = self.data / "agent.sock"
         self.config = folder / "edge-agent.toml"
         lines = [f'site = "{SITE}"\nnode = "{node}"\ndata = "data"\nhealth_every_s = 1\n']
         lines += [f"[archive]\nsegment_s = {segment_s}\nflush_s = 1\n{archive_lines}\n[retention]\nmin_free = 0\n"]
@@ -132,6 +134,11 @@ class RunningAgent:
         process = wait_until(lambda: self.child(name), 20, f"the {name} runs")
         process.kill()
         return process.pid
+
+    def listens(self) -> bool:
+        """Who speaks to it at the node is heard: it records a moment earlier."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.socket)) == 0
 
     def recording(self, *cameras: str) -> bool:
         """Something of each camera is on disk, in a file that is being written."""
