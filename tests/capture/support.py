@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,9 +48,8 @@ class RecorderProcess:
         )
         self.process.stdin.write(RECORDER_JOB.encode(self._job) + b"\n")
         self.process.stdin.flush()
-        self._thread = threading.Thread(target=self._hear, daemon=True)
         if self._listen:
-            self._thread.start()
+            self.process.hear(self._take)
         return self
 
     def __exit__(
@@ -58,16 +57,9 @@ class RecorderProcess:
     ) -> None:
         self.process.end()
 
-    def listen(self) -> None:
-        """Begin to read its standard output after all."""
-        self._thread.start()
-
-    def _hear(self) -> None:
-        try:
-            for line in self.process.stdout:
-                self.heard.append(decode(line))
-        except ValueError:
-            return  # the pipe was closed under the reader, or a killed process left half a line
+    def _take(self, line: bytes) -> None:
+        with suppress(ValueError):  # a killed process leaves half a line
+            self.heard.append(decode(line))
 
     def of(self, kind: type[M]) -> list[M]:
         return [message for message in self.heard if isinstance(message, kind)]
@@ -91,10 +83,7 @@ class RecorderProcess:
     def stop(self, seconds: float = 6) -> int:
         """Close its standard input, as the agent does, and wait; the exit code."""
         self.process.stdin.close()
-        code = self.process.wait(seconds)
-        if self._listen:
-            self._thread.join(5)
-        return code
+        return self.process.wait(seconds)
 
     def log(self) -> str:
         return self.process.text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -44,7 +43,6 @@ class WatcherProcess(RecorderProcess):
         self.heard = []
         self._cameras = cameras
         self._folder = folder
-        self._listen = True
 
     def __enter__(self) -> Self:
         self.process = ManagedProcess(
@@ -52,8 +50,7 @@ class WatcherProcess(RecorderProcess):
         )
         self.process.stdin.write(WATCHER_JOB.encode(WatcherJob(self._cameras)) + b"\n")
         self.process.stdin.flush()
-        self._thread = threading.Thread(target=self._hear, daemon=True)
-        self._thread.start()
+        self.process.hear(self._take)
         return self
 
     def alarms(self, camera: str, phase: AlarmPhase | None = None) -> list[Alarm]:

@@ -14,7 +14,6 @@ import fractions
 import json
 import signal
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +134,6 @@ class CameraServer:
         self._clients_seen = 0
         self._done: dict[int, str] = {}
         self._commands = 0
-        self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -164,8 +162,7 @@ class CameraServer:
             stdin=True,
             stdout=True,
         )
-        self._reader = threading.Thread(target=self._read, args=(self._process,), name="camera reports", daemon=True)
-        self._reader.start()
+        self._process.hear(self._take)
         config: dict[str, object] = {
             "port": bound,
             "mounts": {
@@ -258,9 +255,6 @@ class CameraServer:
         process, self._process = self._process, None
         if process is not None:
             process.end()
-        if self._reader is not None:
-            self._reader.join(10)
-            self._reader = None
         self._clients.clear()
         self._offset = {path: frames[-1].index + 1 if frames else 0 for path, frames in self._sent.items()}
 
@@ -277,29 +271,28 @@ class CameraServer:
         if self._done[number]:
             raise RuntimeError(f"the camera server could not do {command}: {self._done[number]}")
 
-    def _read(self, process: ManagedProcess) -> None:
-        """The reports' thread: appends to lists and sets, which is safe beside readers under the interpreter's lock."""
-        for line in process.stdout:
-            try:
-                report: dict[str, Any] = json.loads(line)
-            except ValueError:
-                return  # a killed process may leave half a line
-            match report["event"]:
-                case "sent":
-                    path = report["mount"]
-                    frame = SentFrame(
-                        self._offset[path] + report["index"], report["utc_us"], report["sha256"], report["keyframe"]
-                    )
-                    self._sent[path].append(frame)
-                case "ready":
-                    self.port = report["port"]
-                case "client" if report["connected"]:
-                    self._clients_seen += 1
-                    self._clients.add(report["id"])
-                case "client":
-                    self._clients.discard(report["id"])
-                case "done":
-                    self._done[report["id"]] = report["error"]
+    def _take(self, line: bytes) -> None:
+        """In its own thread: appends to lists and sets, which is safe beside readers under the interpreter's lock."""
+        try:
+            report: dict[str, Any] = json.loads(line)
+        except ValueError:
+            return  # a killed process may leave half a line
+        match report["event"]:
+            case "sent":
+                path = report["mount"]
+                frame = SentFrame(
+                    self._offset[path] + report["index"], report["utc_us"], report["sha256"], report["keyframe"]
+                )
+                self._sent[path].append(frame)
+            case "ready":
+                self.port = report["port"]
+            case "client" if report["connected"]:
+                self._clients_seen += 1
+                self._clients.add(report["id"])
+            case "client":
+                self._clients.discard(report["id"])
+            case "done":
+                self._done[report["id"]] = report["error"]
 
 
 def _describe(clip: Path) -> dict[str, object]:

@@ -38,7 +38,6 @@ class HomeAssistant:
         self._log = folder / "home-assistant.log"
         self._command = [str(PYTHON), str(DRIVER), str(folder / "home-assistant"), str(broker_port), str(free_port())]
         self._process: ManagedProcess | None = None
-        self._reader: threading.Thread | None = None
         self._lock = threading.Lock()
         self._states: dict[str, State] = {}
         self._started = threading.Event()
@@ -65,8 +64,7 @@ class HomeAssistant:
         if not PYTHON.exists():
             raise AssertionError("no Home Assistant: run tests/peers/home_assistant_setup.sh")
         self._process = ManagedProcess(self._command, self._log, stdin=True, stdout=True)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._process.hear(self._take)
         wait_until(self._started.is_set, 90, "Home Assistant to start")
         return self
 
@@ -76,13 +74,11 @@ class HomeAssistant:
         if self._process is not None:
             self._process.end()
 
-    def _read(self) -> None:
-        assert self._process is not None
-        for line in self._process.stdout:
-            told: dict[str, Any] = json.loads(line)
-            if "started" in told:
-                self._started.set()
-                continue
-            with self._lock:
-                if told["unique_id"]:
-                    self._states[told["unique_id"]] = State(**told)
+    def _take(self, line: bytes) -> None:
+        told: dict[str, Any] = json.loads(line)
+        if "started" in told:
+            self._started.set()
+            return
+        with self._lock:
+            if told["unique_id"]:
+                self._states[told["unique_id"]] = State(**told)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ class ManagedProcess:
         self.command = [os.fspath(part) for part in command]
         self.log = log
         self._grace_s = grace_s
+        self._reader: threading.Thread | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as sink:
             self.popen = subprocess.Popen(
@@ -90,16 +92,32 @@ class ManagedProcess:
             raise ValueError("started without a pipe on its standard output")
         return self.popen.stdout
 
+    def hear(self, take: Callable[[bytes], None]) -> None:
+        """Give each line of its standard output to `take`, in a thread of its own, until there is no more.
+
+        The last line of one that was killed may be half a line.
+        """
+
+        def read() -> None:
+            for line in self.stdout:
+                take(line)
+
+        self._reader = threading.Thread(target=read, name="hear", daemon=True)
+        self._reader.start()
+
     def text(self) -> str:
         """What it has written to its log so far."""
         return self.log.read_text(errors="replace")
 
     def wait(self, seconds: float) -> int:
-        """The exit code; AssertionError with the log's end when it does not come."""
+        """The exit code, when all it said has been heard; AssertionError with the log's end when it does not come."""
         try:
-            return self.popen.wait(seconds)
+            code = self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds:g} s: {self.command}\n{self.text()[-2000:]}") from None
+        if self._reader is not None:
+            self._reader.join(5)
+        return code
 
     def signal(self, number: signal.Signals) -> None:
         """Send to the process alone, not to its group."""
@@ -123,6 +141,9 @@ class ManagedProcess:
                 self.popen.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
+        if self._reader is not None:
+            self._reader.join(10)
+            assert not self._reader.is_alive(), f"somebody else holds the standard output of {self.command}"
         for pipe in (self.popen.stdin, self.popen.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
