@@ -5,6 +5,7 @@ Driven by the DevTools protocol; the page and the recording come from a web serv
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from tests.peers.support import ManagedProcess, wait_until
 
@@ -96,38 +97,31 @@ class Chromium:
     def __enter__(self) -> Self:
         (self._folder / "player.html").write_text(_PAGE)
         quiet = functools.partial(_Quiet, directory=str(self._folder))
-        self._web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), quiet)
-        threading.Thread(target=self._web.serve_forever, daemon=True).start()
-        profile = self._folder / "profile"
-        command = ["chromium", *_SWITCHES, f"--user-data-dir={profile}", self._at("player.html")]
-        self._process = ManagedProcess(command, self._folder / "chromium.log", env={"HOME": str(self._folder)})
-        try:
+        with contextlib.ExitStack() as stack:
+            web = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), quiet))
+            threading.Thread(target=web.serve_forever, daemon=True).start()
+            stack.callback(web.shutdown)
+            profile, player = self._folder / "profile", f"http://127.0.0.1:{web.server_address[1]}/player.html"
+            command = ["chromium", *_SWITCHES, f"--user-data-dir={profile}", player]
+            log, env = self._folder / "chromium.log", {"HOME": str(self._folder)}
+            stack.enter_context(ManagedProcess(command, log, env=env))
             told = profile / "DevToolsActivePort"
             wait_until(lambda: told.exists() and told.read_text().count("\n"), 30, "Chromium is up")
             debugger = f"http://127.0.0.1:{told.read_text().split()[0]}/json/list"
-            self._page = connect(wait_until(lambda: _page_of(debugger), 20, "the page is open"), max_size=None)
+            page = wait_until(lambda: _page_of(debugger), 20, "the page is open")
+            self._page = stack.enter_context(connect(page, max_size=None))
             wait_until(lambda: self._evaluate("typeof play") == "function", 20, "the page is loaded")
-        except BaseException:
-            self.__exit__()
-            raise
+            self._all = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        page: ClientConnection | None = getattr(self, "_page", None)
-        if page is not None:
-            page.close()
-        self._process.end()
-        self._web.shutdown()
-        self._web.server_close()
+        self._all.close()
 
     def play(self, movie: Path, kind: str) -> Played:
         """Append `movie` (in the folder) to a SourceBuffer of this type and play it to its end; AssertionError with
         the browser's words when it refuses."""
         found = self._evaluate(f"play({json.dumps(movie.name)}, {json.dumps(kind)})")
         return Played(**{**found, "buffered": [(start, end) for start, end in found["buffered"]]})
-
-    def _at(self, name: str) -> str:
-        return f"http://127.0.0.1:{self._web.server_address[1]}/{name}"
 
     def _evaluate(self, expression: str) -> Any:
         about = {"expression": expression, "awaitPromise": True, "returnByValue": True}

@@ -133,7 +133,8 @@ def test_archive_disk_that_comes_late_is_waited_for_and_never_recorded_beside(no
     run("mkdir", "-p", DISK)
     try:
         assert run("systemctl", "start", UNIT, check=False).code != 0
-        assert f"{DISK}/archive" in node.wait_for_log("status=226/NAMESPACE")
+        node.wait_for_log("status=226/NAMESPACE")
+        node.wait_for_log(f"{DISK}/archive")
         run("mount", "-t", "tmpfs", "disk", DISK)
         run("install", "-d", "-o", "edge-agent", "-g", "edge-agent", "-m", "700", f"{DISK}/archive")
         node.wait_for_log("camera gate: recording")
