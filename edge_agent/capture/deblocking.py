@@ -21,7 +21,7 @@ MOST = 0.025
 """It is needed where it matters in more than this part of the picture: 0.04 and more in noisy nights, below 0.01 on
 calm days."""
 LONG_GROUP = 100
-"""Nor where keyframes come more rarely than every so many pictures: it adds up (0.8 grey levels after 20)."""
+"""And where keyframes come more rarely than every so many pictures: what is left out adds up until then."""
 
 
 class Deblocking:
